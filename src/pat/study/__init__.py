@@ -1,0 +1,1 @@
+"""The reproducibility study built on `pat`: specs, runs, records, analysis, notebooks, book."""

@@ -1,0 +1,302 @@
+"""Notebooks: from their one source to executed copies for the book.
+
+`notebooks/NAME.py` (jupytext, py:percent) is the only source. It becomes an ipynb, papermill puts
+`notebooks/params/<profile>/NAME.yaml` into it and runs it in this interpreter's own environment,
+and the result lies, whole or not at all, at `book/executed/<profile>/NAME.ipynb`. Notebooks are
+analysis of stored runs and quick, so they are always executed; what is expensive is in the store.
+"""
+
+import argparse
+import ast
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import jupytext
+import papermill
+import yaml
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from papermill.exceptions import PapermillExecutionError
+
+from pat import paths
+from pat.study.executed import NotebookError, first_line, plain, problems, tidy, write_notebook
+
+# Notebooks and book belong to the checkout; an installed wheel looks in the working directory.
+_ROOT = paths.repo_root() or Path.cwd()
+NOTEBOOKS = _ROOT / "notebooks"
+BOOK = _ROOT / "book"
+
+_KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+class OwnKernelManager(AsyncKernelManager):
+    """Starts notebooks in the running interpreter's environment.
+
+    Kernels are usually looked up by name, and a kernel of that name in the user's home would win.
+    """
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(
+            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            language="python",
+            display_name=_KERNELSPEC["display_name"],
+            # Figures as data: the script that draws them is on the book's pages once.
+            env={"PLOTLY_RENDERER": "plotly_mimetype"},
+        )
+
+
+def list_notebooks(notebooks_dir: Path | None = None) -> list[str]:
+    """The names of all notebooks, sorted."""
+    return sorted(path.stem for path in (notebooks_dir or NOTEBOOKS).glob("*.py"))
+
+
+def list_profiles(notebooks_dir: Path | None = None) -> list[str]:
+    """The profiles for which there are parameter files, sorted."""
+    folder = (notebooks_dir or NOTEBOOKS) / "params"
+    return sorted(path.name for path in folder.glob("*") if path.is_dir())
+
+
+def notebooks_of(profile: str, notebooks_dir: Path | None = None) -> list[str]:
+    """The names of the notebooks that have a parameters file for `profile`.
+
+    Raises ValueError for a profile that has no folder of parameter files.
+    """
+    folder = notebooks_dir or NOTEBOOKS
+    known = list_profiles(folder)
+    if profile not in known:
+        raise ValueError(f"unknown profile {profile!r} for notebooks; known: {', '.join(known)}")
+    own = {path.stem for path in (folder / "params" / profile).glob("*.yaml")}
+    return [name for name in list_notebooks(folder) if name in own]
+
+
+def read_parameters(name: str, profile: str, notebooks_dir: Path | None = None) -> dict[str, Any]:
+    """What `notebooks/params/<profile>/<name>.yaml` says; an empty file says nothing.
+
+    Raises ValueError if the profile is unknown, has no file for this notebook, or the file is not
+    a mapping.
+    """
+    folder = notebooks_dir or NOTEBOOKS
+    if name not in list_notebooks(folder):
+        raise ValueError(f"unknown notebook {name!r}; known: {', '.join(list_notebooks(folder))}")
+    known = notebooks_of(profile, folder)
+    if name not in known:
+        raise ValueError(
+            f"notebook {name!r} has no parameters file for profile {profile!r}; "
+            f"those that have one: {', '.join(known)}"
+        )
+    path = folder / "params" / profile / f"{name}.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must be a mapping of parameters, got {type(values).__name__}")
+    return values
+
+
+def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks `parameters` against the `parameters` cell of `notebook` (a .py source).
+
+    Returns the cell's own literals by name.
+    Raises ValueError, before anything runs, for a name that the cell does not define or a value of
+    another kind than the cell's literal (a number for a text, a single value for a list).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / f"{notebook.stem}.ipynb"
+        write_notebook(_convert(notebook), target)
+        known = papermill.inspect_notebook(target)
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ValueError(
+            f"notebook {notebook.stem!r} has no parameter {', '.join(map(repr, unknown))}; "
+            f"known: {', '.join(known) or 'none'}"
+        )
+    literals: dict[str, Any] = {}
+    for name, entry in known.items():
+        try:
+            literals[name] = ast.literal_eval(entry["default"])
+        except (ValueError, SyntaxError) as error:
+            raise ValueError(
+                f"notebook {notebook.stem!r}: parameter {name!r} must be a literal, "
+                f"got {entry['default']}"
+            ) from error
+    for name, value in parameters.items():
+        expected, given = _kind(literals[name]), _kind(value)
+        if None not in (literals[name], value) and expected != given:
+            raise ValueError(
+                f"notebook {notebook.stem!r}: parameter {name!r} is a {expected}, "
+                f"got {value!r}, a {given}"
+            )
+    return literals
+
+
+def execute(
+    names: Iterable[str],
+    profile: str,
+    *,
+    out_dir: Path,
+    parameters: Mapping[str, Any] | None = None,
+    jobs: int = 2,
+    notebooks_dir: Path | None = None,
+    report: Callable[[str], None] = print,
+) -> list[Path]:
+    """Executes notebooks with their parameters for `profile`, up to `jobs` at a time.
+
+    `parameters` go over those of the file. Everything is checked before anything runs. Each
+    notebook runs in a process of its own, from the folder above `notebooks_dir`. One that fails
+    leaves no `NAME.ipynb` in `out_dir` but a `NAME.failed.ipynb`; the others are finished.
+
+    Returns the paths of the executed notebooks, in the order of `names`.
+    Raises ValueError for bad input, NotebookError naming notebook and cell if any failed.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    folder = notebooks_dir or NOTEBOOKS
+    tasks = [_plan(name, profile, parameters or {}, folder, out_dir) for name in names]
+    out_dir.mkdir(parents=True, exist_ok=True)
+    failures: list[str] = []
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(_run, task): task for task in tasks}
+        for done in as_completed(running):
+            task = running[done]
+            try:
+                seconds, said = done.result()
+            except NotebookError as error:
+                failures.append(str(error))
+                report(f"{task.name}: failed")
+                continue
+            report(f"{task.name}: executed in {seconds:.0f} s")
+            for text in said:
+                report(f"{task.name}: standard error of {text}")
+    if failures:
+        raise NotebookError("\n\n".join(failures))
+    return [task.target for task in tasks]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One notebook to execute."""
+
+    name: str
+    source: Path
+    parameters: dict[str, Any]
+    target: Path
+
+
+def _plan(
+    name: str, profile: str, overrides: Mapping[str, Any], folder: Path, out_dir: Path
+) -> _Task:
+    values = {**read_parameters(name, profile, folder), **overrides}
+    source = folder / f"{name}.py"
+    check_parameters(source, values)
+    return _Task(name, source.resolve(), values, (out_dir / f"{name}.ipynb").resolve())
+
+
+def _run(task: _Task) -> tuple[float, list[str]]:
+    """Executes one notebook in this process; seconds, and what it wrote to standard error."""
+    start = perf_counter()
+    failed = task.target.with_name(f"{task.name}.failed.ipynb")
+    task.target.unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
+    # Beside the target: a finished file is moved there, and a move is whole on one file system.
+    with tempfile.TemporaryDirectory(dir=task.target.parent, prefix=f".{task.name}-") as folder:
+        source, output = Path(folder, "source.ipynb"), Path(folder, f"{task.name}.ipynb")
+        write_notebook(_convert(task.source), source)
+        try:
+            notebook = papermill.execute_notebook(
+                source,
+                output,
+                task.parameters,
+                cwd=task.source.parents[1],
+                progress_bar=False,
+                kernel_manager_class=OwnKernelManager,
+                coalesce_streams=True,
+            )
+        except Exception as error:
+            if output.is_file():
+                os.replace(output, failed)
+            raise NotebookError(_describe(task.name, error, failed)) from None
+        said = tidy(notebook)
+        write_notebook(notebook, output)
+        found = problems(notebook)
+        os.replace(output, failed if found else task.target)
+    if found:
+        raise NotebookError(f"notebook {task.name!r}: {'; '.join(found)} (see {failed})")
+    return perf_counter() - start, said
+
+
+def _describe(name: str, error: Exception, failed: Path) -> str:
+    """One message for whatever stopped a notebook: cell error, dead kernel, unreadable source."""
+    if not isinstance(error, PapermillExecutionError):
+        return f"notebook {name!r} stopped: {type(error).__name__}: {plain(str(error))}"
+    trace = plain("\n".join(error.traceback))
+    return (
+        f"notebook {name!r} failed in cell In [{error.exec_count}] ({first_line(error.source)}) "
+        f"with {error.ename}: {plain(error.evalue)}\n{trace}\nThe notebook up to there: {failed}"
+    )
+
+
+def _convert(source: Path) -> Any:
+    """The ipynb form of a py:percent source, with the kernel that we start for it."""
+    if not source.is_file():
+        raise ValueError(f"notebook source {source} does not exist")
+    notebook = jupytext.read(source, fmt="py:percent")
+    notebook.metadata["kernelspec"] = dict(_KERNELSPEC)
+    notebook.metadata.pop("jupytext", None)
+    return notebook
+
+
+def _kind(value: Any) -> str:
+    kinds: list[tuple[Any, str]] = [
+        (bool, "true/false"),
+        ((int, float), "number"),
+        (str, "text"),
+        ((list, tuple), "list"),
+        (dict, "mapping"),
+    ]
+    return next((name for types, name in kinds if isinstance(value, types)), type(value).__name__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line: 0 if all notebooks ran, 1 if one failed, 2 for bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pat.study.notebooks",
+        description="Execute the notebooks of a profile for the book.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks; default: all of them")
+    parser.add_argument("--profile", required=True, help="profile, e.g. digits")
+    parser.add_argument("--preset", help="parameter files to use instead of the profile's: smoke")
+    parser.add_argument("--store", help="run store, relative to the project's root")
+    parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time (default 2)")
+    parser.add_argument("--out", type=Path, help="default: book/executed/<preset or profile>")
+    options = parser.parse_args(argv)
+    folder = options.preset or options.profile
+    out_dir = options.out or BOOK / "executed" / folder
+    try:
+        parameters = {"profile": options.profile}
+        if options.store is not None:
+            parameters["store"] = options.store
+        names = options.names or notebooks_of(folder)
+        execute(names, folder, out_dir=out_dir, parameters=parameters, jobs=options.jobs)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except NotebookError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

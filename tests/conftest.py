@@ -1,0 +1,11 @@
+"""Options of the test run."""
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("book")
+    group.addoption("--book", type=Path, help="folder of the built book's HTML, for a browser")
+    group.addoption("--shots", type=Path, help="folder for screenshots of the book's pages")
