@@ -1,0 +1,88 @@
+# Everything runs in $(VENV), inside this tree; `make` alone lists the targets.
+#   make setup PYTHON=python3.12     another interpreter (the environment is made again)
+#   make study STUDY_CMD='pat ...'   another sweep
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+STUDY_CMD ?= pat study --profile digits --jobs $(JOBS)
+
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+STAMP := $(VENV)/.setup
+SETUP_LOG := $(VENV)/setup.log
+BOOK_HTML := book/_build/html
+CACHE := $(CURDIR)/build/cache
+IN_VENV := PATH="$$(cd $(BIN) && pwd):$$PATH"
+
+# Tools that would write to the home directory write here instead.
+export IPYTHONDIR := $(CACHE)/ipython
+export JUPYTER_CONFIG_DIR := $(CACHE)/jupyter/config
+export JUPYTER_DATA_DIR := $(CACHE)/jupyter/data
+export MPLCONFIGDIR := $(CACHE)/matplotlib
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONNOUSERSITE := 1
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup study test lint types notebooks-smoke book check-book clean distclean FORCE
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# An environment survives neither a move of the tree nor another interpreter: its identity is kept in a file, and when
+# that is not the identity wanted now, it is made again. Without PYTHON= the interpreter it has is the one wanted.
+IDENTITY := $(VENV)/.identity
+VERSION := import sys; print(*sys.version.split())
+WANTED := $(CURDIR) $(shell $(if $(filter file,$(origin PYTHON)),$(PY),$(PYTHON)) -c '$(VERSION)' 2>/dev/null)
+OUTDATED := $(shell test "$$(cat $(IDENTITY) 2>/dev/null)" = "$(WANTED)" || echo FORCE)
+
+setup: $(STAMP) ## create .venv with the exact tested versions (again only when they change)
+
+$(STAMP): pyproject.toml requirements-tested.txt $(OUTDATED)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "setup: Python 3.11 or later is needed, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -n 1)." >&2; \
+	  echo "setup: name another interpreter, for example: make setup PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "setup: '$(PYTHON)' has no venv module (on Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 2; }
+	$(if $(OUTDATED),@echo "setup: creating $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear $(VENV))
+	@echo "$(CURDIR) $$($(PY) -c '$(VERSION)')" > $(IDENTITY)
+	@echo "setup: installing the tested versions, some minutes and 3 GB (log: $(SETUP_LOG))"
+	@$(PY) -m pip install -c requirements-tested.txt -e '.[dev]' > $(SETUP_LOG) 2>&1 || { \
+	  grep -v '^WARNING: Location' $(SETUP_LOG) | tail -n 20 >&2; \
+	  echo "setup: pip failed, the whole log is in $(SETUP_LOG)" >&2; exit 2; }
+	@touch $(STAMP)
+	@echo "setup: ready, use it with: source $(BIN)/activate"
+
+study: setup ## run the oracle-sweep study on the embedded digits, its notebooks, and the book
+	@$(IN_VENV) $(STUDY_CMD)
+	@$(PY) -m pat.study.notebooks --profile digits --store runs --jobs $(JOBS)
+	@$(PY) -m pat.study.book
+
+test: setup ## run the tests
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
+
+lint: setup ## ruff: lint and format
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: setup ## mypy, strict, on src/pat
+	@$(PY) -m mypy
+
+notebooks-smoke: setup ## execute every notebook at smoke size
+	@$(PY) -m pat.study.notebooks --profile smoke --store build/smoke-runs
+
+book: setup ## build the book from results/, without any training
+	@$(PY) -m pat.study.notebooks --profile digits --store results --jobs $(JOBS)
+	@$(PY) -m pat.study.book
+
+check-book: setup ## look at the built book in a headless Chromium
+	@$(PY) -m pytest tests/test_book_browser.py --book $(BOOK_HTML)
+
+clean: ## remove what is built; runs/, data/ and .venv stay
+	rm -rf build dist book/_build book/executed book/_generated .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests notebooks book benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean ## clean, and remove .venv
+	rm -rf $(VENV)
