@@ -48,7 +48,7 @@ $(STAMP): pyproject.toml requirements-tested.txt $(OUTDATED)
 	  echo "setup: '$(PYTHON)' has no venv module (on Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 2; }
 	$(if $(OUTDATED),@echo "setup: creating $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear $(VENV))
 	@echo "$(CURDIR) $$($(PY) -c '$(VERSION)')" > $(IDENTITY)
-	@echo "setup: installing the tested versions, the first time some minutes and 3 GB (log: $(SETUP_LOG))"
+	@echo "setup: installing the tested versions, the first time some minutes and 7 GB (log: $(SETUP_LOG))"
 	@$(PY) -m pip install -c requirements-tested.txt -e '.[dev]' > $(SETUP_LOG) 2>&1 || { \
 	  grep -v '^WARNING: Location' $(SETUP_LOG) | tail -n 20 >&2; \
 	  echo "setup: pip failed, the whole log is in $(SETUP_LOG)" >&2; exit 2; }
