@@ -1,0 +1,314 @@
+"""Pruning-aware training for any training loop: dense, then Algorithm 1 in one epoch, then sparse."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pat import schedule, surgery
+from pat.channels import ChannelGroup, trace
+from pat.importance import TaylorScores, magnitude_scores
+from pat.policy import Policy
+from pat.structure import channel_counts, kept_count, top_channels
+
+Criterion = Literal["gradient", "magnitude"]
+Status = Literal["dense", "prune", "sparse"]
+CRITERIA: tuple[Criterion, ...] = ("gradient", "magnitude")
+
+
+class LayerCollapse(RuntimeError):
+    """Pruning left no path from the model's input to its output: the model is constant."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What happened in an epoch.
+
+    Attributes:
+        epoch: counted from 0.
+        status: the epoch's phase.
+        counts: the structure: after a dense epoch N_t of Algorithm 2 (one-shot, nothing is removed), after
+            the pruning epoch what Algorithm 1 left; None in sparse epochs.
+        epi: EPI_t, None where undefined or where the policy has none.
+        scores: after a dense epoch, per tracked criterion the scores ``[size]`` per group.
+        skipped: minibatches left out of the scores because of non-finite gradients.
+    """
+
+    epoch: int
+    status: Status
+    counts: dict[str, int] | None = None
+    epi: float | None = None
+    scores: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    skipped: int = 0
+
+
+class PruningAwareTraining:
+    """Watches a training loop, decides when to prune, prunes, and makes the model smaller (Algorithm 2).
+
+    Call :meth:`step` after ``loss.backward()`` (and unscaling and clipping), :meth:`after_step` after
+    ``optimizer.step()``, :meth:`end_epoch` at an epoch's end. In the epoch that the policy names,
+    Algorithm 1 masks channels in S steps; at its end they are removed from the model and the optimizer.
+
+    Args:
+        model: trained by the loop (the bare module, not one wrapped in DistributedDataParallel).
+        optimizer: over the model's parameters.
+        example_input: a batch ``[N, C, H, W]`` on the model's device, to trace the model with.
+        ratio: alpha, the share of neurons to remove, in [0, 1).
+        steps_per_epoch: optimizer steps of one epoch.
+        criterion: ``"gradient"`` (Eq. 3 on BatchNorm) or ``"magnitude"`` (Eq. 2).
+        policy: when to prune, see :mod:`pat.policy`.
+        prune_steps: S of Algorithm 1, at most half of ``steps_per_epoch``.
+        count: what a neuron is. ``"filter"``: each layer's channel, so that a coupled channel of m layers
+            counts m, and Eq. 5 runs over layers. ``"unit"``: a coupled channel counts once, and Eq. 5 runs
+            over groups.
+        min_channels: channels that every group keeps.
+        keep_stem: leave the group of the convolution that reads the input out of the neurons F.
+        exclude: qualified names of layers whose channels stay.
+        extra_models: copies to be cut with the model, such as an exponential moving average.
+        track: further criteria to report scores of after dense epochs.
+
+    Attributes:
+        status: ``"dense"``, ``"prune"`` or ``"sparse"``: the phase of the epoch that comes or runs.
+        epoch: its number, counted from 0.
+        kept: bool ``[size]`` per group over the dense model's channels; all True until pruning begins.
+        reports: one :class:`EpochReport` an epoch.
+
+    Raises:
+        ValueError: for a parameter out of range, or a ratio that ``min_channels`` does not allow.
+        UnsupportedOperation: if channels cannot be followed through the model.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        example_input: Tensor,
+        *,
+        ratio: float,
+        steps_per_epoch: int,
+        criterion: Criterion = "gradient",
+        policy: Policy,
+        prune_steps: int = 30,
+        count: Literal["filter", "unit"] = "filter",
+        min_channels: int = 1,
+        keep_stem: bool = True,
+        exclude: Collection[str] = (),
+        extra_models: Iterable[nn.Module] = (),
+        track: Iterable[Criterion] = (),
+    ) -> None:
+        if not 0 <= ratio < 1:
+            raise ValueError(f"ratio must lie in [0, 1), got {ratio}")
+        if steps_per_epoch < 1 or prune_steps < 1:
+            raise ValueError(
+                f"steps_per_epoch and prune_steps must be at least 1, got {steps_per_epoch}, {prune_steps}"
+            )
+        for name in (criterion, *track):
+            if name not in CRITERIA:
+                raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {name!r}")
+        if count not in ("filter", "unit"):
+            raise ValueError(f"count must be 'filter' or 'unit', got {count!r}")
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            raise ValueError("give the bare model (model.module), and wrap it anew after the removal")
+        self.model = model
+        self.optimizer = optimizer
+        self.criterion: Criterion = criterion
+        self.policy = policy
+        self.extra_models = list(extra_models)
+        self.groups = trace(model, example_input, exclude)
+        self.neurons: dict[str, ChannelGroup] = self.groups.neurons(keep_stem)
+        if not self.neurons:
+            raise ValueError("the model has no convolution whose channels could be pruned")
+        self.reports: list[EpochReport] = []
+        self.status: Status = "dense"
+        self.epoch = 0
+        self.kept = {name: torch.ones(g.size, dtype=torch.bool) for name, g in self.neurons.items()}
+        self._multiplicity = {
+            name: g.multiplicity if count == "filter" else 1 for name, g in self.neurons.items()
+        }
+        self._count = count
+        self._min_channels = min_channels
+        total = sum(g.size * self._multiplicity[name] for name, g in self.neurons.items())
+        self._keep = kept_count(total, ratio)
+        self._schedule = schedule.exponential(
+            total, self._keep, schedule.prune_steps(prune_steps, steps_per_epoch)
+        )
+        self._prune_at = [
+            (i + 1) * steps_per_epoch // len(self._schedule) for i in range(len(self._schedule))
+        ]
+        self._tracked = tuple(dict.fromkeys((criterion, *track)))
+        self._taylor = TaylorScores(model, self.neurons)
+        self._iteration = 0
+        self._steps_done = 0
+        self._factors: dict[str, Tensor] = {}
+        self._top({name: torch.zeros(g.size) for name, g in self.neurons.items()}, self._keep)
+        self._begin_epoch()
+
+    def step(self) -> None:
+        """Score this minibatch; in the pruning epoch, mask channels when a step of Algorithm 1 is due.
+
+        Raises:
+            RuntimeError: if there are no gradients.
+            LayerCollapse: if masking cut the last path through the model.
+        """
+        if self.status == "sparse":
+            return
+        if "gradient" in (self._tracked if self.status == "dense" else (self.criterion,)):
+            self._taylor.add()
+        self._iteration += 1
+        if self.status == "prune" and self._iteration in self._prune_at:
+            self._prune(self._prune_at.index(self._iteration) + 1)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Hold masked channels, and the optimizer's memory of them, at zero."""
+        if not self._factors:
+            return
+        held, factors = [], []
+        for name, factor in self._factors.items():
+            parameter = self.model.get_parameter(name)
+            state = self.optimizer.state.get(parameter, {})
+            same = [v for v in state.values() if isinstance(v, Tensor) and v.shape == parameter.shape]
+            held += [parameter, *same]
+            factors += [factor] * (1 + len(same))
+        torch._foreach_mul_(held, factors)
+
+    def end_epoch(self) -> EpochReport:
+        """Close the epoch: scores to structure to EPI to policy; a pruning epoch ends with the removal.
+
+        Returns:
+            The epoch's report, also appended to :attr:`reports`.
+
+        Raises:
+            RuntimeError: if an epoch had no minibatch with finite gradients to score.
+            LayerCollapse: if masking cut the last path through the model.
+        """
+        finish: dict[Status, Callable[[], EpochReport]] = {
+            "dense": self._end_dense,
+            "prune": self._end_prune,
+            "sparse": lambda: EpochReport(self.epoch, "sparse"),
+        }
+        report = finish[self.status]()
+        if self.status == "prune":
+            self.status = "sparse"
+        self.reports.append(report)
+        self.epoch += 1
+        self._begin_epoch()
+        return report
+
+    def _begin_epoch(self) -> None:
+        self._iteration = 0
+        self._taylor.reset()
+        due = self.policy.prune_epoch
+        if self.status == "dense" and due is not None and self.epoch >= due:
+            self.status = "prune"
+
+    def _end_dense(self) -> EpochReport:
+        skipped = self._taylor.skipped
+        scores: dict[str, dict[str, Tensor]] = {name: self._scores(name) for name in self._tracked}
+        counts = self._counts(self._top(scores[self.criterion], self._keep))
+        epi = self.policy.update(counts)
+        return EpochReport(self.epoch, "dense", counts, epi, scores, skipped)
+
+    def _end_prune(self) -> EpochReport:
+        skipped = self._taylor.skipped
+        if self._steps_done < len(self._schedule):  # a shorter epoch than announced
+            self._prune(len(self._schedule), last_chance=True)
+        surgery.remove(
+            self.model,
+            self.kept,
+            groups=self.groups,
+            optimizer=self.optimizer,
+            extra_models=self.extra_models,
+        )
+        self._factors = {}
+        return EpochReport(self.epoch, "prune", self._counts(self.kept), skipped=skipped)
+
+    def _prune(self, step: int, last_chance: bool = False) -> None:
+        """Step ``step`` of Algorithm 1: rank what remains, mask the lowest."""
+        if self.criterion == "gradient" and self._taylor.minibatches == 0 and not last_chance:
+            return  # nothing but non-finite minibatches since the last step: the next one catches up
+        scores = {
+            name: torch.where(self.kept[name], score, -torch.inf)
+            for name, score in self._scores(self.criterion).items()
+        }
+        best = self._top(scores, self._schedule[step - 1])
+        self.kept = {name: best[name] & kept for name, kept in self.kept.items()}
+        self._steps_done = step
+        self._taylor.reset()
+        self._mask()
+        if self.groups.collapsed(self.kept):
+            raise LayerCollapse(
+                f"after step {step} of {len(self._schedule)} no path of channels leads from the input to "
+                "the output; a lower ratio or min_channels=1 avoids it"
+            )
+
+    def _mask(self) -> None:
+        surgery.mask(self.model, self.kept, groups=self.groups)
+        parameters = dict(self.model.named_parameters())
+        factors = surgery.mask_factors(self.model, self.kept, groups=self.groups)
+        self._factors = {name: factor for name, factor in factors.items() if name in parameters}
+        self.after_step()
+
+    def _scores(self, criterion: Criterion) -> dict[str, Tensor]:
+        if criterion == "magnitude":
+            return magnitude_scores(self.model, self.neurons)
+        return self._taylor.mean()
+
+    def _top(self, scores: Mapping[str, Tensor], keep: int) -> dict[str, Tensor]:
+        return top_channels(scores, keep, self._multiplicity, self._min_channels)
+
+    def _counts(self, kept: Mapping[str, Tensor]) -> dict[str, int]:
+        return channel_counts(kept, self.neurons if self._count == "filter" else None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on, in any phase, as tensors and plain values.
+
+        Save it beside the model's and the optimizer's.
+        """
+        return {
+            "settings": self._settings(),
+            "status": self.status,
+            "epoch": self.epoch,
+            "iteration": self._iteration,
+            "steps_done": self._steps_done,
+            "kept": {name: mask.clone() for name, mask in self.kept.items()},
+            "taylor": self._taylor.state_dict(),
+            "policy": self.policy.state_dict(),
+            "sizes": surgery.sizes(self.model) if self.status == "sparse" else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`, on a freshly built dense model and optimizer.
+
+        Shrinks the model (and the extra models) if they were pruned; load their weights and the
+        optimizer's state after this call.
+
+        Raises:
+            ValueError: if the state belongs to other settings or another model.
+        """
+        if state["settings"] != self._settings():
+            raise ValueError(f"the state was saved with {state['settings']}, this is {self._settings()}")
+        self.status, self.epoch = state["status"], state["epoch"]
+        self._iteration, self._steps_done = state["iteration"], state["steps_done"]
+        self.kept = {name: mask.clone() for name, mask in state["kept"].items()}
+        self._taylor.load_state_dict(state["taylor"])
+        self.policy.load_state_dict(state["policy"])
+        self._factors = {}
+        if self.status == "sparse":
+            for model in (self.model, *self.extra_models):
+                surgery.resize(model, state["sizes"])
+        elif self.status == "prune" and self._steps_done:
+            self._mask()
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "criterion": self.criterion,
+            "count": self._count,
+            "keep": self._keep,
+            "schedule": self._schedule,
+            "min_channels": self._min_channels,
+            "groups": {name: group.size for name, group in self.neurons.items()},
+        }

@@ -1,0 +1,88 @@
+"""Saved pruned models: weights and structure in one safetensors file, which holds no code to run."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pat.surgery import resize, tensors
+
+_FORMAT = "pat-pruned-model-1"
+
+
+def save_pruned(
+    model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, str] | None = None
+) -> None:
+    """Write a (pruned) model's parameters and buffers; their shapes are its structure.
+
+    Args:
+        model: any module.
+        path: file to write; replaced only once the new one is whole.
+        notes: texts to keep with it (architecture, dataset, ...), readable with :func:`read_notes`.
+    """
+    from safetensors.torch import save_file
+
+    target = Path(path)
+    content = {name: tensor.detach().contiguous().clone() for name, tensor in tensors(model).items()}
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        save_file(content, part, metadata={"format": _FORMAT, "notes": json.dumps(dict(notes or {}))})
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_pruned(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
+    """Shrink a freshly built dense model to a saved structure and load its weights.
+
+    Args:
+        model: the dense model, as before pruning; changed in place.
+        path: file of :func:`save_pruned`.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: if the file is not a saved model or does not fit ``model``. The model is unchanged then.
+        FileNotFoundError: if there is no such file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    read_notes(path)
+    try:
+        content = load_file(os.fspath(path))
+    except SafetensorError as error:
+        raise ValueError(f"{os.fspath(path)} is damaged: {error}") from error
+    try:
+        resize(model, {name: tensor.shape for name, tensor in content.items()})
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)} does not fit the model: {error}") from error
+    with torch.no_grad():
+        for name, tensor in tensors(model).items():
+            tensor.copy_(content[name])
+    return model
+
+
+def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The notes that were saved with a model.
+
+    Raises:
+        ValueError: if the file is not a saved pruned model.
+        FileNotFoundError: if there is no such file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no saved model at {os.fspath(path)}")
+    try:
+        with safe_open(os.fspath(path), "pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{os.fspath(path)} is not a safetensors file: {error}") from error
+    if metadata.get("format") != _FORMAT:
+        raise ValueError(f"{os.fspath(path)} was not written by save_pruned")
+    return dict(json.loads(metadata["notes"]))

@@ -1,0 +1,254 @@
+"""Surgery: kept channels in, a smaller model out, with its optimizer and its copies, from one index plan."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pat.channels import ChannelGroups, Slot
+
+Sizes = dict[str, list[int]]
+
+
+def mask(model: nn.Module, kept: Mapping[str, Tensor], *, groups: ChannelGroups) -> None:
+    """Zero the channels that are not kept, in place: filter, bias, gamma and beta. Shapes stay.
+
+    Args:
+        model: the model that ``groups`` was traced from, or a copy.
+        kept: bool ``[group.size]`` per group name; absent groups stay whole.
+        groups: from :func:`pat.channels.trace`.
+
+    Raises:
+        ValueError: for an unknown group or a mask of another size or type.
+    """
+    with torch.no_grad():
+        for name, factor in mask_factors(model, kept, groups=groups).items():
+            _tensor(model, name).mul_(factor)
+
+
+def mask_factors(model: nn.Module, kept: Mapping[str, Tensor], *, groups: ChannelGroups) -> dict[str, Tensor]:
+    """Factors, 1 where kept and 0 elsewhere, for every tensor that :func:`mask` changes.
+
+    Each has the tensor's type and device and broadcasts against it. Tensors that lose nothing are absent.
+    """
+    units = groups.unit_mask(kept)
+    factors = {}
+    for slot in groups.slots:
+        keep = slot.keep(units)
+        if slot.own and not bool(keep.all()):
+            tensor = _tensor(model, slot.tensor)
+            shape = [1] * tensor.dim()
+            shape[slot.dim] = -1
+            factors[slot.tensor] = keep.to(tensor.device, tensor.dtype).reshape(shape)
+    return factors
+
+
+def remove(
+    model: nn.Module,
+    kept: Mapping[str, Tensor],
+    *,
+    groups: ChannelGroups,
+    optimizer: Optimizer | None = None,
+    extra_models: Iterable[nn.Module] = (),
+) -> None:
+    """Remove the channels that are not kept, in place: the function that :func:`mask` leaves, made smaller.
+
+    Parameters keep their identity (the optimizer's groups need no change), as do gradients, training mode,
+    ``requires_grad`` and memory format; the optimizer's state (momentum, Adam's moments) is cut with them.
+    A convolution that loses all its inputs or outputs stays as an :class:`EmptyConv2d` (1d, 3d).
+    A model wrapped in DistributedDataParallel must be wrapped anew, since its reducer knows the old sizes.
+
+    Args:
+        model: the model that ``groups`` was traced from, or a copy.
+        kept: bool ``[group.size]`` per group name; absent groups stay whole.
+        groups: from :func:`pat.channels.trace`; it does not fit the smaller model, so trace again.
+        optimizer: an optimizer over the model's parameters.
+        extra_models: copies of the model, such as an exponential moving average, to be cut likewise.
+
+    Raises:
+        ValueError: for an unknown group, a mask of another size or type, a copy of other sizes, or an
+            optimizer state that is not laid out like its parameter. Nothing is changed then.
+    """
+    units = groups.unit_mask(kept)
+    plan = _plan(groups.slots, units)
+    models = [model, *extra_models]
+    for each in models:
+        _check_sizes(each, groups.slots)
+    if optimizer is not None:
+        for name in plan:
+            tensor = _tensor(model, name)
+            if isinstance(tensor, nn.Parameter):
+                _check_state(optimizer, name, tensor)
+    for each in models:
+        for name, cuts in plan.items():
+            _cut(each, name, cuts, optimizer if each is model else None)
+        refresh(each, {name.rpartition(".")[0] for name in plan})
+
+
+def sizes(model: nn.Module) -> Sizes:
+    """The model's structure: the shape of every parameter and buffer, by name."""
+    return {name: list(tensor.shape) for name, tensor in tensors(model).items()}
+
+
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer of a model by qualified name."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def resize(model: nn.Module, target: Mapping[str, Iterable[int]]) -> None:
+    """Give a freshly built model the structure that :func:`sizes` recorded; its values are undefined.
+
+    The first entries along every dimension stay; load the values afterwards.
+
+    Raises:
+        ValueError: if names differ or a size is larger than the model's.
+    """
+    held = tensors(model)
+    if held.keys() != target.keys():
+        odd = sorted(held.keys() ^ target.keys())
+        raise ValueError(f"the structure has other tensors than the model: {', '.join(odd[:5])}")
+    wanted = {name: tuple(int(size) for size in shape) for name, shape in target.items()}
+    for name, shape in wanted.items():
+        now = tuple(held[name].shape)
+        if len(now) != len(shape) or any(new > old or new < 0 for new, old in zip(shape, now, strict=True)):
+            raise ValueError(f"{name!r} has size {now} and cannot become {shape}")
+    changed = set()
+    for name, shape in wanted.items():
+        tensor = held[name]
+        if tuple(tensor.shape) != shape:
+            tensor.data = tensor.data[tuple(slice(size) for size in shape)].clone()
+            changed.add(name.rpartition(".")[0])
+    refresh(model, changed)
+
+
+class _EmptyConv:
+    """The forward pass of a convolution that lost all its inputs or outputs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv = cast(nn.Conv2d, self)
+        spatial = []
+        padding = conv.padding
+        for i, size in enumerate(x.shape[2:]):
+            window = conv.dilation[i] * (conv.kernel_size[i] - 1)
+            if padding == "same":
+                spatial.append(size)
+                continue
+            around = 0 if isinstance(padding, str) else 2 * padding[i]
+            spatial.append((size + around - window - 1) // conv.stride[i] + 1)
+        out = x.new_zeros((x.shape[0], conv.out_channels, *spatial))
+        if conv.bias is not None:
+            out = out + conv.bias.to(out.dtype).reshape(1, -1, *[1] * len(spatial))
+        return out
+
+
+class EmptyConv1d(_EmptyConv, nn.Conv1d):
+    """See :func:`remove`: zeros (plus bias) of the output's shape."""
+
+
+class EmptyConv2d(_EmptyConv, nn.Conv2d):
+    """See :func:`remove`: zeros (plus bias) of the output's shape."""
+
+
+class EmptyConv3d(_EmptyConv, nn.Conv3d):
+    """See :func:`remove`: zeros (plus bias) of the output's shape."""
+
+
+class EmptyNorm(nn.modules.batchnorm._NormBase):
+    """A BatchNorm that lost all its channels: hands the empty value on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+_EMPTY = {nn.Conv1d: EmptyConv1d, nn.Conv2d: EmptyConv2d, nn.Conv3d: EmptyConv3d}
+
+
+def refresh(model: nn.Module, layers: Iterable[str]) -> None:
+    """Make the attributes of layers (channels, groups, features) agree with their parameters' sizes."""
+    for name in layers:
+        layer = model.get_submodule(name)
+        if isinstance(layer, nn.modules.conv._ConvNd):
+            depthwise = layer.groups == layer.in_channels and layer.groups > 1
+            before = layer.out_channels
+            layer.out_channels = layer.weight.shape[0]
+            if depthwise:
+                multiplier = before // layer.groups
+                layer.in_channels = layer.groups = layer.out_channels // multiplier
+            else:
+                layer.in_channels = layer.weight.shape[1] * layer.groups
+            if layer.weight.numel() == 0:
+                kind = next(k for k in _EMPTY if isinstance(layer, k))
+                layer.__class__ = _EMPTY[kind]  # keeps hooks, parameters and names
+        elif isinstance(layer, nn.Linear):
+            layer.out_features, layer.in_features = layer.weight.shape
+        elif isinstance(layer, nn.modules.batchnorm._NormBase):
+            held = [layer.weight, layer.running_mean]
+            layer.num_features = next(t.shape[0] for t in held if t is not None)
+            if layer.num_features == 0:
+                layer.__class__ = EmptyNorm
+        elif isinstance(layer, nn.PReLU):
+            layer.num_parameters = layer.weight.shape[0]
+
+
+Cuts = list[tuple[int, Tensor]]
+
+
+def _plan(slots: tuple[Slot, ...], units: Tensor) -> dict[str, Cuts]:
+    """Per tensor that shrinks, the indices to keep along each of its dimensions."""
+    plan: dict[str, Cuts] = {}
+    for slot in slots:
+        keep = slot.keep(units)
+        if not bool(keep.all()):
+            plan.setdefault(slot.tensor, []).append((slot.dim, keep.nonzero().flatten()))
+    return plan
+
+
+def _cut(model: nn.Module, name: str, cuts: Cuts, optimizer: Optimizer | None) -> None:
+    tensor = _tensor(model, name)
+    before = tensor.shape
+    grad = tensor.grad
+    if isinstance(tensor, nn.Parameter) and optimizer is not None and tensor in optimizer.state:
+        state = optimizer.state[tensor]
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == before:
+                state[key] = _select(value, cuts)
+    tensor.grad = None
+    tensor.data = _select(tensor.data, cuts)
+    if grad is not None:
+        tensor.grad = _select(grad, cuts)
+
+
+def _select(tensor: Tensor, cuts: Cuts) -> Tensor:
+    channels_last = tensor.dim() == 4 and (
+        tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+    )
+    for dim, index in cuts:
+        tensor = tensor.index_select(dim, index.to(tensor.device))
+    return tensor.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def _check_sizes(model: nn.Module, slots: tuple[Slot, ...]) -> None:
+    for slot in slots:
+        tensor = _tensor(model, slot.tensor)
+        if tensor.shape[slot.dim] != slot.units.numel():
+            raise ValueError(
+                f"{slot.tensor!r} has {tensor.shape[slot.dim]} entries along dimension {slot.dim}, "
+                f"the trace knew {slot.units.numel()}: trace the model again"
+            )
+
+
+def _check_state(optimizer: Optimizer, name: str, parameter: nn.Parameter) -> None:
+    state: dict[str, Any] = optimizer.state.get(parameter, {})
+    for key, value in state.items():
+        if isinstance(value, Tensor) and value.numel() > 1 and value.shape != parameter.shape:
+            raise ValueError(
+                f"{type(optimizer).__name__} keeps {key!r} of {name!r} as {tuple(value.shape)}, not like "
+                f"the parameter {tuple(parameter.shape)}: it cannot be cut with its channels"
+            )
+
+
+def _tensor(model: nn.Module, name: str) -> Tensor:
+    layer, _, attribute = name.rpartition(".")
+    return cast(Tensor, getattr(model.get_submodule(layer), attribute))
