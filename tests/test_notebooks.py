@@ -195,6 +195,22 @@ def test_bad_input_stops_before_anything_runs(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_profile_comes_from_the_file_or_the_call(tmp_path: Path) -> None:
+    source = '# %% tags=["parameters"]\nprofile = "none"\n\n# %%\nprint(profile)\n'
+    add(tmp_path, "silent", source, "", profile="smoke")
+    add(tmp_path, "telling", source, "profile: cifar10-small", profile="smoke")
+    done = notebooks.execute(
+        ["silent", "telling"],
+        "digits",
+        preset="smoke",
+        out_dir=tmp_path / "out",
+        notebooks_dir=tmp_path,
+        report=lambda text: None,
+    )
+    texts = [executed.check(path).cells[-1].outputs[0].text for path in done]
+    assert texts == ["digits\n", "cifar10-small\n"]
+
+
 def test_command_line_answers_bad_input_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert notebooks.main(["--profile", "nosuch"]) == 2
     assert "unknown profile 'nosuch'" in capsys.readouterr().err
@@ -220,8 +236,7 @@ def test_source_reads_as_a_chapter(source: Path) -> None:
     long = [
         node.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-        and (node.end_lineno or 0) - node.lineno > 15
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and (node.end_lineno or 0) - node.lineno > 15
     ]
     assert not long, f"move to pat.study: {long}"
 
@@ -229,9 +244,7 @@ def test_source_reads_as_a_chapter(source: Path) -> None:
 PARAMETER_FILES = sorted(notebooks.NOTEBOOKS.glob("params/*/*.yaml"))
 
 
-@pytest.mark.parametrize(
-    "path", PARAMETER_FILES, ids=[f"{p.parent.name}-{p.stem}" for p in PARAMETER_FILES]
-)
+@pytest.mark.parametrize("path", PARAMETER_FILES, ids=[f"{p.parent.name}-{p.stem}" for p in PARAMETER_FILES])
 def test_parameter_file_fits_its_notebook(path: Path) -> None:
     values = notebooks.read_parameters(path.stem, path.parent.name)
     notebooks.check_parameters(notebooks.NOTEBOOKS / f"{path.stem}.py", values)

@@ -13,6 +13,7 @@ import nbformat
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _PLOTLY = "application/vnd.plotly.v1+json"
+_PROGRESS = re.compile(r"\d+%\|")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -47,7 +48,7 @@ def tidy(notebook: Any) -> list[str]:
     Standard error (warnings, progress bars), widgets and this machine's paths go; a plotly figure
     gets a small HTML division beside its data, so that a page needs plotly's script only once.
 
-    Returns the text written to standard error, one entry a cell, for whoever watches the run.
+    Returns what was written to standard error, without progress bars, one entry a cell.
     """
     said: list[str] = []
     for index, cell in enumerate(notebook.cells):
@@ -55,9 +56,7 @@ def tidy(notebook: Any) -> list[str]:
             continue
         errors = [o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stderr"]
         if errors:
-            said.append(
-                f"cell {index} ({first_line(cell.source)}):\n{plain(''.join(errors)).strip()}"
-            )
+            said.append(f"cell {index} ({first_line(cell.source)}):\n{plain(''.join(errors)).strip()}")
         cell.outputs = [o for o in cell.outputs if not _is_transient(o)]
         for output in cell.outputs:
             data = output.get("data", {})

@@ -46,7 +46,10 @@ class OwnKernelManager(AsyncKernelManager):
     @property
     def kernel_spec(self) -> KernelSpec:
         return KernelSpec(
-            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            argv=[
+                *(sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
+                "--IPKernelApp.log_level=ERROR",
+            ],
             language="python",
             display_name=_KERNELSPEC["display_name"],
             # Figures as data: the script that draws them is on the book's pages once.
@@ -128,15 +131,13 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str,
             literals[name] = ast.literal_eval(entry["default"])
         except (ValueError, SyntaxError) as error:
             raise ValueError(
-                f"notebook {notebook.stem!r}: parameter {name!r} must be a literal, "
-                f"got {entry['default']}"
+                f"notebook {notebook.stem!r}: parameter {name!r} must be a literal, got {entry['default']}"
             ) from error
     for name, value in parameters.items():
         expected, given = _kind(literals[name]), _kind(value)
         if None not in (literals[name], value) and expected != given:
             raise ValueError(
-                f"notebook {notebook.stem!r}: parameter {name!r} is a {expected}, "
-                f"got {value!r}, a {given}"
+                f"notebook {notebook.stem!r}: parameter {name!r} is a {expected}, got {value!r}, a {given}"
             )
     return literals
 
@@ -146,6 +147,7 @@ def execute(
     profile: str,
     *,
     out_dir: Path,
+    preset: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     jobs: int = 2,
     notebooks_dir: Path | None = None,
@@ -153,9 +155,10 @@ def execute(
 ) -> list[Path]:
     """Executes notebooks with their parameters for `profile`, up to `jobs` at a time.
 
-    `parameters` go over those of the file. Everything is checked before anything runs. Each
-    notebook runs in a process of its own, from the folder above `notebooks_dir`. One that fails
-    leaves no `NAME.ipynb` in `out_dir` but a `NAME.failed.ipynb`; the others are finished.
+    The parameter files are those of `preset` (such as smoke) if given. A file that does not say which
+    `profile` to use gets this one; `parameters` go over those of the file. Everything is checked before
+    anything runs. Each notebook runs in a process of its own, from the folder above `notebooks_dir`. One
+    that fails leaves no `NAME.ipynb` in `out_dir` but a `NAME.failed.ipynb`; the others are finished.
 
     Returns the paths of the executed notebooks, in the order of `names`.
     Raises ValueError for bad input, NotebookError naming notebook and cell if any failed.
@@ -163,7 +166,13 @@ def execute(
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     folder = notebooks_dir or NOTEBOOKS
-    tasks = [_plan(name, profile, parameters or {}, folder, out_dir) for name in names]
+    tasks = []
+    for name in names:
+        own = read_parameters(name, preset or profile, folder)
+        values = {"profile": profile, **own, **(parameters or {})}
+        source = folder / f"{name}.py"
+        check_parameters(source, values)
+        tasks.append(_Task(name, source.resolve(), values, (out_dir / f"{name}.ipynb").resolve()))
     out_dir.mkdir(parents=True, exist_ok=True)
     failures: list[str] = []
     with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
@@ -192,15 +201,6 @@ class _Task:
     source: Path
     parameters: dict[str, Any]
     target: Path
-
-
-def _plan(
-    name: str, profile: str, overrides: Mapping[str, Any], folder: Path, out_dir: Path
-) -> _Task:
-    values = {**read_parameters(name, profile, folder), **overrides}
-    source = folder / f"{name}.py"
-    check_parameters(source, values)
-    return _Task(name, source.resolve(), values, (out_dir / f"{name}.ipynb").resolve())
 
 
 def _run(task: _Task) -> tuple[float, list[str]]:
@@ -281,14 +281,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time (default 2)")
     parser.add_argument("--out", type=Path, help="default: book/executed/<preset or profile>")
     options = parser.parse_args(argv)
-    folder = options.preset or options.profile
-    out_dir = options.out or BOOK / "executed" / folder
+    out_dir = options.out or BOOK / "executed" / (options.preset or options.profile)
     try:
-        parameters = {"profile": options.profile}
-        if options.store is not None:
-            parameters["store"] = options.store
-        names = options.names or notebooks_of(folder)
-        execute(names, folder, out_dir=out_dir, parameters=parameters, jobs=options.jobs)
+        execute(
+            options.names or notebooks_of(options.preset or options.profile),
+            options.profile,
+            out_dir=out_dir,
+            preset=options.preset,
+            parameters={} if options.store is None else {"store": options.store},
+            jobs=options.jobs,
+        )
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

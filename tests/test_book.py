@@ -1,0 +1,136 @@
+"""The book's build: what it refuses, and that its sources fit together."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+pytest.importorskip("papermill")
+
+from pat.study import book, site
+from pat.study.notebooks import BOOK, list_notebooks
+
+HEAD = '<html><head><link rel="stylesheet" href="style.css"></head><body id="top">'
+
+
+def extension(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, BOOK / "_ext" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def html(tmp_path: Path) -> Path:
+    """A small sound site."""
+    (tmp_path / "style.css").write_text("p { background: url(data:image/png;base64,AA) }", encoding="utf-8")
+    (tmp_path / "a b.html").write_text(
+        HEAD
+        + '<a href="sub/page.html#there">x</a> <a href="https://example.org/">y</a> <a href="#top">z</a>',
+        encoding="utf-8",
+    )
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "page.html").write_text(
+        '<h1 id="there">t</h1><a href="../a%20b.html">x</a><a href="mailto:a@example.org">y</a>',
+        encoding="utf-8",
+    )
+    return tmp_path
+
+
+def test_sound_site_has_no_problem(html: Path) -> None:
+    assert site.problems(html) == []
+
+
+@pytest.mark.parametrize(
+    ("element", "fault"),
+    [
+        ('<a href="nowhere.html">', "links to nowhere.html, which does not exist"),
+        ('<a href="#nowhere">', "links to #nowhere, a page without that anchor"),
+        ('<a href="sub/page.html#top">', "links to sub/page.html#top, a page without that anchor"),
+        ('<script src="https://cdn.example.org/a.js"></script>', "from outside the book"),
+        ('<script src="//cdn.example.org/a.js"></script>', "from outside the book"),
+        ('<img src="missing.png" alt="">', "loads missing.png, which does not exist"),
+        ('<img srcset="style.css 1x, https://example.org/b.png 2x">', "from outside the book"),
+        ('<link rel="preconnect" href="https://fonts.example.org">', "from outside the book"),
+        ("<style>@import 'https://fonts.example.org/f.css';</style>", "from outside the book"),
+        ('<p style="background: url(https://example.org/b.png)">', "from outside the book"),
+        ('<iframe src="https://example.org/"></iframe>', "from outside the book"),
+    ],
+)
+def test_faults_are_found_and_named(html: Path, element: str, fault: str) -> None:
+    (html / "bad.html").write_text(HEAD + element, encoding="utf-8")
+    found = site.problems(html)
+    assert len(found) == 1
+    assert found[0].startswith("bad.html: ")
+    assert fault in found[0]
+
+
+def test_fonts_from_outside_are_found_in_styles(html: Path) -> None:
+    (html / "style.css").write_text(
+        "@font-face { src: url('https://example.org/f.woff2') }", encoding="utf-8"
+    )
+    assert site.problems(html) == ["style.css: loads https://example.org/f.woff2 from outside the book"]
+
+
+def test_a_folder_without_pages_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no HTML page"):
+        site.problems(tmp_path)
+
+
+def test_a_folder_that_is_no_book_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert book.main(["--book", str(tmp_path)]) == 1
+    assert "it has no _config.yml" in capsys.readouterr().err
+
+
+def test_missing_and_failed_notebooks_are_named_before_the_build(tmp_path: Path) -> None:
+    chapters = ["executed/digits/one", "executed/digits/two", "prose"]
+    contents = {"root": "index", "parts": [{"chapters": [{"file": name} for name in chapters]}]}
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump(contents), encoding="utf-8")
+    failed = tmp_path / "executed" / "digits" / "two.ipynb"
+    failed.parent.mkdir(parents=True)
+    error = {"output_type": "error", "ename": "KeyError", "evalue": "no record", "traceback": []}
+    cell = {"cell_type": "code", "source": "load()", "metadata": {}, "execution_count": 1, "outputs": [error]}
+    failed.write_text(
+        json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}), encoding="utf-8"
+    )
+    with pytest.raises(book.BookError) as refusal:
+        book.check_notebooks(tmp_path)
+    assert re.search(r"one\.ipynb is missing", str(refusal.value))
+    assert re.search(r"two\.ipynb.*load\(\).*KeyError: no record", str(refusal.value))
+
+
+def test_numbers_and_tables_for_the_text() -> None:
+    present = extension("results_substitutions").present
+    assert present({"runs": {"count": 3, "share": 0.12345678}}) == {"runs": {"count": 3, "share": "0.123457"}}
+    assert present(["a", "b"]) == "a, b"
+    rows = [{"Claim": "late is worse", "n": 3}, {"Claim": "early is worse", "n": 5}]
+    assert present(rows) == "| Claim | n |\n| --- | --- |\n| late is worse | 3 |\n| early is worse | 5 |"
+
+
+def test_tables_need_equal_keys() -> None:
+    module = extension("results_substitutions")
+    with pytest.raises(Exception, match="equal keys"):
+        module.present([{"a": 1}, {"b": 2}])
+
+
+def test_every_notebook_has_a_page_and_every_page_a_source() -> None:
+    contents = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
+    pages = re.findall(r"'(?:file|root)': '([^']+)'", str(contents))
+    prose = {page for page in pages if not page.startswith("executed/")}
+    assert prose == {path.stem for path in BOOK.glob("*.md")}
+    chapters = {page.rsplit("/", 1)[1] for page in pages if page.startswith("executed/digits/")}
+    assert set(list_notebooks()) <= chapters
+
+
+def test_every_citation_has_its_reference_and_keys_are_unique() -> None:
+    keys = re.findall(r"^@\w+\{(.+),$", (BOOK / "references.bib").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(keys) == len(set(keys))
+    for page in BOOK.glob("*.md"):
+        for cited in re.findall(r"\{cite:[pt]\}`([^`]+)`", page.read_text(encoding="utf-8")):
+            assert set(cited.split(",")) <= set(keys), f"{page.name} cites {cited}"
