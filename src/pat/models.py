@@ -44,9 +44,7 @@ def _resnet(
             out = planes * block.expansion
             shortcut = None
             if stride != 1 or channels != out:
-                shortcut = nn.Sequential(
-                    nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
-                )
+                shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
             blocks.append(block(channels, planes, stride, shortcut))
             channels, stride = out, 1
         parts[f"layer{stage + 1}"] = nn.Sequential(*blocks)
@@ -70,9 +68,7 @@ def _tiny_resnet(
     """Three stages of one block, width 8. From 16 pixels on the stem has stride 2, which brings
     a dense run on 6,000 images of 16 pixels to seconds; 8-pixel digits keep their pixels."""
     stride = 2 if image_size >= _STRIDED_STEM_FROM else 1
-    return _resnet(
-        block, (1, 1, 1), 8, num_classes=num_classes, in_channels=in_channels, stem_stride=stride
-    )
+    return _resnet(block, (1, 1, 1), 8, num_classes=num_classes, in_channels=in_channels, stem_stride=stride)
 
 
 def _small_resnet(
@@ -106,9 +102,7 @@ def _tiny_mobilenetv1(*, num_classes: int, in_channels: int, image_size: int) ->
 
 def _small_mobilenetv1(*, num_classes: int, in_channels: int, image_size: int) -> nn.Module:
     """timm's MobileNetV1 with a stem of stride 1."""
-    model: nn.Module = timm.create_model(
-        "mobilenetv1_100", num_classes=num_classes, in_chans=in_channels
-    )
+    model: nn.Module = timm.create_model("mobilenetv1_100", num_classes=num_classes, in_chans=in_channels)
     _unstride_stem(model)
     return model
 

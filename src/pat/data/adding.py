@@ -1,5 +1,6 @@
 """A manifest for any folder of images."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pat.data.imagefolder import (
     to_array,
     write_list,
 )
-from pat.data.manifest import Manifest, list_manifests, load_manifest
+from pat.data.manifest import NAME, SPLITS, Manifest, SplitName, list_manifests, load_manifest
 
 _VALIDATION = ("validation", "val", "valid")
 _IN_MEMORY_BYTES = 1_000_000_000
@@ -48,6 +49,8 @@ def add_folder(
     folder, out_dir = Path(folder).resolve(), Path(out_dir)
     if not folder.is_dir():
         raise MissingDataError(f"no folder {folder}")
+    if not re.fullmatch(NAME, name):
+        raise DataError(f"{name!r} is no name for a dataset: expected {NAME}")
     target = out_dir / f"{name}.yaml"
     if name in list_manifests() or target.exists():
         raise DataError(f"a dataset named {name!r} exists already")
@@ -78,9 +81,7 @@ def add_folder(
         "classes": list(classes),
         "mean": mean,
         "std": std,
-        "in_memory": total * channels * size**2 <= _IN_MEMORY_BYTES
-        if in_memory is None
-        else in_memory,
+        "in_memory": total * channels * size**2 <= _IN_MEMORY_BYTES if in_memory is None else in_memory,
         "file_list": f"{name}.files.gz",
         "split_seed": split_seed,
         "groups": {
@@ -109,7 +110,7 @@ def add_folder(
     return target
 
 
-def _arrangement(folder: Path) -> tuple[dict[str, Listing], dict[str, dict[str, Any]]]:
+def _arrangement(folder: Path) -> tuple[dict[str, Listing], dict[SplitName, dict[str, Any]]]:
     """Groups on disk and the splits made from them."""
     validation = next((folder / name for name in _VALIDATION if (folder / name).is_dir()), None)
     test = folder / "test" if (folder / "test").is_dir() else None
@@ -119,16 +120,18 @@ def _arrangement(folder: Path) -> tuple[dict[str, Listing], dict[str, dict[str, 
         listing = list_images(folder)
         held_out = max(len(listing.classes), len(listing.names) // 10)
         rest = len(listing.names) - 2 * held_out
-        counts = {"train": rest, "validation": held_out, "test": held_out}
-        splits = {name: {"group": "all", "count": count} for name, count in counts.items()}
-        return _not_empty({"all": listing}), splits
+        counts: dict[SplitName, int] = {"train": rest, "validation": held_out, "test": held_out}
+        return _not_empty({"all": listing}), {
+            name: {"group": "all", "count": count} for name, count in counts.items()
+        }
     if validation is None and test is None:
         raise DataError(f"{folder} has train/ but neither val/ nor test/")
     groups = {"train": list_images(folder / "train")}
     if validation is not None and test is not None:
         groups |= {"validation": list_images(validation), "test": list_images(test)}
-        splits = {name: {"group": name, "count": len(g.names)} for name, g in groups.items()}
-        return _not_empty(groups), splits
+        return _not_empty(groups), {
+            name: {"group": name, "count": len(groups[name].names)} for name in SPLITS
+        }
     groups["test"] = list_images(test or validation or folder)
     count = len(groups["train"].names)
     held_out = max(len(groups["train"].classes), count // 10)
@@ -156,7 +159,7 @@ def _classes(groups: dict[str, Listing]) -> tuple[str, ...]:
     return classes.pop()
 
 
-def _counts(splits: dict[str, dict[str, Any]], group: str) -> dict[str, int]:
+def _counts(splits: dict[SplitName, dict[str, Any]], group: str) -> dict[SplitName, int]:
     return {name: part["count"] for name, part in splits.items() if part["group"] == group}
 
 

@@ -43,7 +43,5 @@ def read_group(
     parts = [read_records(file, manifest.num_classes) for file in files]
     images = np.concatenate([images for images, _ in parts])
     if len(images) != group.count:
-        raise DataError(
-            f"{files[0].parent}: group {name!r} has {len(images)} images, {group.count} expected"
-        )
+        raise DataError(f"{files[0].parent}: group {name!r} has {len(images)} images, {group.count} expected")
     return images, np.concatenate([labels for _, labels in parts])

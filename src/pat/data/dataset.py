@@ -64,9 +64,7 @@ class ImageDataset(ABC):
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         return max(1, self.split_size("train") // batch_size)
 
-    def train_batches(
-        self, *, batch_size: int, seed: int, epoch: int, augment: Augment
-    ) -> Iterator[Batch]:
+    def train_batches(self, *, batch_size: int, seed: int, epoch: int, augment: Augment) -> Iterator[Batch]:
         """One epoch of training batches. Raises ValueError before the first one."""
         steps = self.steps_per_epoch(batch_size)
         generator_for(seed, epoch)  # a bad seed is an error now, not at the first batch

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from pat.data.manifest import SPLITS
+from pat.data.manifest import SPLITS, SplitName
 
 Indices = npt.NDArray[np.int64]
 
 
-def divide(labels: Indices, counts: Mapping[str, int], seed: int) -> dict[str, Indices]:
+def divide(labels: Indices, counts: Mapping[SplitName, int], seed: int) -> dict[SplitName, Indices]:
     """Indices of each split, sorted; balanced over the classes and without overlap.
 
     labels: int64 [N]. counts: images a split, by name, at most N together. The images are put
@@ -27,7 +27,7 @@ def divide(labels: Indices, counts: Mapping[str, int], seed: int) -> dict[str, I
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
     order = np.lexsort((labels, place))
     start = 0
-    parts: dict[str, Indices] = {}
+    parts: dict[SplitName, Indices] = {}
     for name in reversed(SPLITS):
         if name in counts:
             parts[name] = np.sort(order[start : start + counts[name]]).astype(np.int64)

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
+from pat.data.division import divide
 from pat.data.errors import DataError
 from pat.data.manifest import SPLITS, ClutteredDigits, Manifest, SplitName
 
@@ -68,14 +69,10 @@ def clutter(
     digits, for its digit and for its pieces, so nothing of a test digit is seen in training.
     """
     generator = np.random.Generator(np.random.PCG64(settings.seed))
-    order = generator.permutation(len(digits))
-    if sum(settings.digits.values()) > len(digits):
-        raise DataError(f"{sum(settings.digits.values())} source digits of {len(digits)}")
+    sources_of = divide(labels, settings.digits, settings.seed)
     made: dict[str, tuple[Images, Labels]] = {}
-    start = 0
     for name in SPLITS:
-        sources = order[start : start + settings.digits[name]]
-        start += settings.digits[name]
+        sources = sources_of[name]
         chosen = _balanced(len(sources), counts[name], generator)
         images = np.zeros((counts[name], canvas, canvas))
         _paste(images, digits[sources[chosen]] / 16, generator)

@@ -19,7 +19,7 @@ from pat.data.manifest import Manifest
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 _MAX_PIXELS = 80_000_000
-_LIST_DIGITS = 8
+LIST_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,7 @@ def list_images(folder: Path) -> Listing:
                 labels.append(label)
             elif not file.name.startswith("."):
                 extras.append(relative)
-    return Listing(
-        folder, tuple(classes), tuple(names), np.asarray(labels, np.int64), tuple(extras)
-    )
+    return Listing(folder, tuple(classes), tuple(names), np.asarray(labels, np.int64), tuple(extras))
 
 
 def group_listing(manifest: Manifest, name: str, root: Path) -> Listing:
@@ -87,10 +85,7 @@ def class_problem(manifest: Manifest, listing: Listing) -> str | None:
         wrong = sorted(set(manifest.classes) ^ set(listing.classes))
         return f"{listing.folder}: class folders differ from the manifest's: {', '.join(wrong[:5])}"
     if len(listing.classes) != manifest.num_classes:
-        return (
-            f"{listing.folder}: {len(listing.classes)} class folders, "
-            f"{manifest.num_classes} expected"
-        )
+        return f"{listing.folder}: {len(listing.classes)} class folders, {manifest.num_classes} expected"
     return None
 
 
@@ -134,9 +129,7 @@ def to_array(image: Image.Image) -> npt.NDArray[np.uint8]:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def decode_all(
-    files: Iterable[Path], channels: int, resize: int, size: int
-) -> npt.NDArray[np.uint8]:
+def decode_all(files: Iterable[Path], channels: int, resize: int, size: int) -> npt.NDArray[np.uint8]:
     """uint8 [N, C, size, size] of every file. Raises `DataError` naming the first bad file."""
 
     def one(file: Path) -> npt.NDArray[np.uint8]:
@@ -169,7 +162,7 @@ def list_digest(hashes: Mapping[str, str]) -> str:
 def write_list(path: Path, hashes: Mapping[str, str]) -> None:
     """A file list: the first digits of each file's SHA-256, enough to name the one that a
     group's digest says is wrong, in a file small enough to keep under version control."""
-    lines = "".join(f"{value[:_LIST_DIGITS]}  {name}\n" for name, value in sorted(hashes.items()))
+    lines = "".join(f"{value[:LIST_DIGITS]}  {name}\n" for name, value in sorted(hashes.items()))
     path.write_bytes(gzip.compress(lines.encode(), mtime=0))
 
 
@@ -181,8 +174,6 @@ def expected_names(manifest: Manifest, group: str) -> dict[str, str]:
         text = gzip.decompress(manifest.list_path.read_bytes()).decode()
         pairs = [line.split("  ", 1) for line in text.splitlines()]
         prefix = manifest.groups[group].paths[0] + "/"
-        return {
-            name.removeprefix(prefix): value for value, name in pairs if name.startswith(prefix)
-        }
+        return {name.removeprefix(prefix): value for value, name in pairs if name.startswith(prefix)}
     except (OSError, EOFError, ValueError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
         raise DataError(f"file list {manifest.list_path} cannot be read: {error}") from None

@@ -24,13 +24,22 @@ SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-_PROSE = {"name", "title", "source", "licence", "citation", "notes", "archives", "file_list"}
+NAME = "[a-z0-9][a-z0-9._-]*"
+
+_NO_CONTENT = {
+    *("name", "title", "source", "licence", "citation", "notes"),
+    *("archives", "folder", "file_list"),
+}
 
 
 def inside(path: str) -> str:
     """`path` if it is a plain relative path that stays below where it starts, else ValueError."""
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith(("/", "~")) or ".." in parts or re.search(r"[\\:\0]", path):
+    if (
+        not path
+        or ".." in PurePosixPath(path).parts
+        or path.startswith(("/", "~"))
+        or re.search(r"[\\:\0]", path)
+    ):
         raise ValueError(f"{path!r} must be a relative path that does not leave the data root")
     return path
 
@@ -56,7 +65,7 @@ class ClutteredDigits(_Frozen):
     """Side of a piece, pixels."""
     noise: float = Field(ge=0)
     """Standard deviation of the Gaussian noise; white is 1."""
-    digits: dict[SplitName, int]
+    digits: dict[SplitName, Annotated[int, Field(ge=2)]]
     """Source digits that each split's canvases are made from; no digit serves two splits."""
 
 
@@ -86,7 +95,7 @@ class Split(_Frozen):
 class Manifest(_Frozen):
     """A data set, described. Read one with `load_manifest`."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    name: str = Field(pattern=f"^{NAME}$")
     title: str
     source: str
     """How to get the data."""
@@ -144,6 +153,11 @@ class Manifest(_Frozen):
             raise ValueError(f"classes: {len(self.classes)} names for {self.num_classes} classes")
         if (self.layout == "embedded") != (self.generator is not None):
             raise ValueError("generator: embedded data has one, other layouts have none")
+        if isinstance(self.generator, ClutteredDigits):
+            if set(self.generator.digits) != set(SPLITS) or set(self.groups) != set(SPLITS):
+                raise ValueError("generator.digits, groups: need train, validation and test")
+            if self.image_size < 8:
+                raise ValueError("image_size: a digit needs 8 pixels")
         if self.resize is not None and self.resize < self.image_size:
             raise ValueError("resize: must not be below image_size")
         return self
@@ -171,10 +185,10 @@ class Manifest(_Frozen):
     def checksum(self) -> str:
         """SHA-256 of everything that decides the images and labels a model gets.
 
-        Prose and fields at their default are left out, so that a corrected licence text or a
-        field that is added later leaves the runs' identity alone.
+        Prose, places and fields at their default are left out, so that a corrected licence text
+        or a field that is added later leaves the runs' identity alone.
         """
-        content = self.model_dump(mode="json", exclude=_PROSE, exclude_defaults=True)
+        content = self.model_dump(mode="json", exclude=_NO_CONTENT, exclude_defaults=True)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -227,8 +241,7 @@ def _read(file: Path) -> Manifest:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
         problems = "; ".join(
-            ": ".join(filter(None, [".".join(map(str, e["loc"])), e["msg"]]))
-            for e in error.errors()
+            ": ".join(filter(None, [".".join(map(str, e["loc"])), e["msg"]])) for e in error.errors()
         )
         raise DataError(f"manifest {file}: {problems}") from None
     if manifest.name != file.stem:

@@ -25,13 +25,9 @@ class MemoryDataset(ImageDataset):
             split: torch.from_numpy(np.ascontiguousarray(images)).to(device)
             for split, (images, _) in arrays.items()
         }
-        self._labels = {
-            split: torch.from_numpy(labels).to(device) for split, (_, labels) in arrays.items()
-        }
+        self._labels = {split: torch.from_numpy(labels).to(device) for split, (_, labels) in arrays.items()}
 
-    def _train(
-        self, batch_size: int, steps: int, seed: int, epoch: int, augment: Augment
-    ) -> Iterator[Batch]:
+    def _train(self, batch_size: int, steps: int, seed: int, epoch: int, augment: Augment) -> Iterator[Batch]:
         images, labels = self._images["train"], self._labels["train"]
         draws = Draws.of(len(images), seed, epoch, self.device)
         for step in range(steps):

@@ -61,9 +61,7 @@ def split_indices(
     return {split: divided[part.group][split] for split, part in manifest.splits.items()}
 
 
-def _open_folder(
-    manifest: Manifest, root: Path, device: torch.device, workers: int
-) -> ImageDataset:
+def _open_folder(manifest: Manifest, root: Path, device: torch.device, workers: int) -> ImageDataset:
     listings = {name: group_listing(manifest, name, root) for name in manifest.groups}
     parts = split_indices(manifest, {name: found.labels for name, found in listings.items()})
     files: dict[SplitName, tuple[list[Path], npt.NDArray[np.int64]]] = {}

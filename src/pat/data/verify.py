@@ -8,6 +8,7 @@ from typing import Literal
 from pat.data import cifar, embedded
 from pat.data.errors import DataError
 from pat.data.imagefolder import (
+    LIST_DIGITS,
     class_problem,
     decode,
     expected_names,
@@ -110,7 +111,9 @@ def _folder(manifest: Manifest, name: str, root: Path) -> list[Problem]:
     hashes = dict(zip(listing.names, hash_all(listing.files), strict=True))
     if group.digest is not None and list_digest(hashes) == group.digest:
         return problems
-    differs = {item for item, value in hashes.items() if known.get(item, value[:8]) != value[:8]}
+    differs = {
+        item for item, value in hashes.items() if known.get(item, value[:LIST_DIGITS]) != value[:LIST_DIGITS]
+    }
     # Without a list nothing tells a changed image from a good one, but every one must decode.
     damaged = _undecodable(manifest, folder, differs if known else set(hashes))
     problems += damaged
