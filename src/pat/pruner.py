@@ -69,6 +69,7 @@ class PruningAwareTraining:
         exclude: qualified names of layers whose channels stay.
         extra_models: copies to be cut with the model, such as an exponential moving average.
         track: further criteria to report scores of after dense epochs.
+        start_epoch: the first epoch of this loop, if the model comes from a dense run's checkpoint.
 
     Attributes:
         status: ``"dense"``, ``"prune"`` or ``"sparse"``: the phase of the epoch that comes or runs.
@@ -98,6 +99,7 @@ class PruningAwareTraining:
         exclude: Collection[str] = (),
         extra_models: Iterable[nn.Module] = (),
         track: Iterable[Criterion] = (),
+        start_epoch: int = 0,
     ) -> None:
         if not 0 <= ratio < 1:
             raise ValueError(f"ratio must lie in [0, 1), got {ratio}")
@@ -123,7 +125,7 @@ class PruningAwareTraining:
             raise ValueError("the model has no convolution whose channels could be pruned")
         self.reports: list[EpochReport] = []
         self.status: Status = "dense"
-        self.epoch = 0
+        self.epoch = start_epoch
         self.kept = {name: torch.ones(g.size, dtype=torch.bool) for name, g in self.neurons.items()}
         self._multiplicity = {
             name: g.multiplicity if count == "filter" else 1 for name, g in self.neurons.items()
