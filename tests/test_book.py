@@ -7,7 +7,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 import yaml
+from torch import nn
 
 pytest.importorskip("papermill")
 
@@ -88,6 +90,13 @@ def test_a_folder_that_is_no_book_is_refused(tmp_path: Path, capsys: pytest.Capt
     assert "it has no _config.yml" in capsys.readouterr().err
 
 
+def test_missing_results_are_named_before_the_build(tmp_path: Path) -> None:
+    for name in ("_config.yml", "_toc.yml"):
+        (tmp_path / name).touch()
+    with pytest.raises(book.BookError, match=r"results\.json is missing"):
+        book.build(book_dir=tmp_path)
+
+
 def test_missing_and_failed_notebooks_are_named_before_the_build(tmp_path: Path) -> None:
     chapters = ["executed/digits/one", "executed/digits/two", "prose"]
     contents = {"root": "index", "parts": [{"chapters": [{"file": name} for name in chapters]}]}
@@ -126,6 +135,24 @@ def test_every_notebook_has_a_page_and_every_page_a_source() -> None:
     assert prose == {path.stem for path in BOOK.glob("*.md")}
     chapters = {page.rsplit("/", 1)[1] for page in pages if page.startswith("executed/digits/")}
     assert set(list_notebooks()) <= chapters
+
+
+def test_the_training_loop_on_the_page_runs() -> None:
+    """The page's own code, on a small network, at a ratio and policy of the page's."""
+    page = (BOOK / "reuse.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)),
+    )
+    batches = [(torch.randn(8, 3, 32, 32), torch.randint(0, 4, (8,))) for _ in range(4)]
+    scope = {"model": model, "batches": batches, "epochs": 14}
+    scope["optimizer"] = torch.optim.SGD(model.parameters(), lr=1.0e-3, momentum=0.9)
+    exec(code, scope)
+    assert scope["pruning"].status == "sparse"
+    assert model[3].out_channels == 8
 
 
 def test_every_citation_has_its_reference_and_keys_are_unique() -> None:

@@ -21,7 +21,8 @@ class BookError(RuntimeError):
 def build(*, book_dir: Path = BOOK, out: Path | None = None, strict: bool = True) -> Path:
     """Builds the book in `book_dir` from scratch and checks it.
 
-    Before: every notebook in the table of contents was executed without an error. After: every
+    Before: the results file is there, and every notebook in the table of contents was executed without
+    an error. After: every
     internal link and anchor exists, and no page loads anything from outside. With `strict`, each
     warning is an error.
 
@@ -31,6 +32,9 @@ def build(*, book_dir: Path = BOOK, out: Path | None = None, strict: bool = True
     for name in ("_config.yml", "_toc.yml"):
         if not (book_dir / name).is_file():
             raise BookError(f"{book_dir} is no book: it has no {name}")
+    results = book_dir / "_generated" / "results.json"
+    if not results.is_file():
+        raise BookError(f"{results} is missing: the numbers in the book's text come from it")
     check_notebooks(book_dir)
     target = out or book_dir
     # From scratch, because a page that is not rebuilt does not repeat its warnings.
