@@ -22,9 +22,8 @@ def build(*, book_dir: Path = BOOK, out: Path | None = None, strict: bool = True
     """Builds the book in `book_dir` from scratch and checks it.
 
     Before: the results file is there, and every notebook in the table of contents was executed without
-    an error. After: every
-    internal link and anchor exists, and no page loads anything from outside. With `strict`, each
-    warning is an error.
+    an error. After: every internal link and anchor exists, and no page loads anything from outside.
+    With `strict`, each warning is an error.
 
     Returns the folder of the pages, `out/_build/html`; `out` is `book_dir` unless given.
     Raises BookError with all that was found.
