@@ -31,3 +31,6 @@ def _manifests() -> Path:
 
 MANIFESTS = _manifests()
 """The manifests that come with the package."""
+
+PROFILES = _PACKAGE / "study" / "profiles"
+"""The profiles that come with the package."""

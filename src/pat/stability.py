@@ -174,7 +174,7 @@ def mask_distance(kept1: Mapping[str, Tensor], kept2: Mapping[str, Tensor]) -> f
 
 
 def mask_jaccard(kept1: Mapping[str, Tensor], kept2: Mapping[str, Tensor]) -> float:
-    """Mean over groups of |kept1 & kept2| / |kept1 | kept2| (OCSPruner); two empty groups count 1.
+    """Mean over groups of ``|kept1 & kept2| / |kept1 | kept2|`` (OCSPruner); two empty groups count 1.
 
     Raises:
         ValueError: if the groups or their sizes differ, or there is no group.

@@ -103,7 +103,7 @@ class Manifest(_Frozen):
     citation: str
     notes: str = ""
     archives: dict[str, str] = {}
-    """Published checksums of the archives, `algorithm:hex`, by file name."""
+    """Published checksums of the archives by file name, each as algorithm, colon, hexadecimal digits."""
     layout: Literal["embedded", "imagefolder", "cifar-binary"]
     folder: str = ""
     """Below the data root; the name where empty."""

@@ -1,0 +1,211 @@
+"""Analysis: records in, tidy tables and intervals out; nothing here trains or draws."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from pat.stability import EarlyPruningIndicator, similarity
+from pat.study.record import Record
+
+CONFIDENCE = 0.95
+MEASURES = {
+    "EPI": "psi",
+    "Spearman": "spearman",
+    "Kendall": "kendall",
+    "mask Hamming": "hamming",
+    "mask Jaccard": "jaccard",
+}
+"""Name in tables and figures, and key in a record's ``tracked``."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % confidence interval (Student's t over independent values).
+
+    Attributes:
+        mean, low, high: in the values' unit; low and high are None for a single value.
+        n: number of values.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+    def text(self, digits: int = 1, unit: str = "") -> str:
+        """``mean [low, high]`` for tables."""
+        mean = f"{self.mean:.{digits}f}{unit}"
+        if self.low is None or self.high is None:
+            return f"{mean} (one value)"
+        return f"{mean} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+def interval(values: Iterable[float]) -> Interval:
+    """Mean and t-interval of some values.
+
+    Raises:
+        ValueError: if there is none, or one is not finite.
+    """
+    data = np.asarray(list(values), dtype=float)
+    if data.size == 0 or not np.isfinite(data).all():
+        raise ValueError(f"an interval needs finite values, got {data.tolist()}")
+    mean = float(data.mean())
+    if data.size == 1:
+        return Interval(mean, None, None, 1)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, data.size - 1) * stats.sem(data))
+    return Interval(mean, mean - half, mean + half, int(data.size))
+
+
+def runs_table(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a run: what it was, how it ended, what it cost."""
+    rows = []
+    for record in records:
+        spec, pruning, result, cost = record.spec, record.spec.pruning, record.result, record.cost
+        rows.append(
+            {
+                "id": record.id,
+                "profile": spec.profile,
+                "dataset": spec.dataset,
+                "architecture": spec.architecture,
+                "criterion": pruning.criterion if pruning else None,
+                "ratio": pruning.ratio if pruning else None,
+                "policy": pruning.policy.kind if pruning else "dense",
+                "prune_epoch": result.prune_epoch if result else spec.prune_epoch,
+                "seed": spec.seed,
+                "status": record.status,
+                "test_accuracy": result.test_accuracy if result else None,
+                "validation_accuracy": result.validation_accuracy if result else None,
+                "macs": cost.macs if cost else None,
+                "macs_share": cost.macs / cost.dense_macs if cost else None,
+                "parameters_share": cost.parameters / cost.dense_parameters if cost else None,
+                "training_share": cost.training_share if cost else None,
+                "seconds": record.provenance.seconds,
+                "hardware": record.provenance.hardware,
+                "commit": record.provenance.commit,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def summary(table: pd.DataFrame, by: Sequence[str], value: str = "test_accuracy") -> pd.DataFrame:
+    """Mean and interval over seeds of one column, per combination of ``by``; failed runs count as missing.
+
+    Returns:
+        Columns ``by``, ``mean``, ``low``, ``high``, ``n``.
+    """
+    rows = []
+    for key, part in table.dropna(subset=[value]).groupby(list(by), dropna=False, sort=True):
+        found = interval(part[value])
+        keys = dict(zip(by, key, strict=True))
+        rows.append({**keys, "mean": found.mean, "low": found.low, "high": found.high, "n": found.n})
+    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
+
+
+def paired_difference(
+    table: pd.DataFrame, first: Mapping[str, Any], second: Mapping[str, Any], value: str = "test_accuracy"
+) -> Interval:
+    """``first - second`` over the seeds that both have.
+
+    Args:
+        table: from :func:`runs_table`.
+        first, second: column values that select each side's runs.
+
+    Raises:
+        ValueError: if no seed has both, or a seed has several runs of one side.
+    """
+    sides = []
+    for wanted in (first, second):
+        part = table
+        for column, want in wanted.items():
+            part = part[part[column].isna()] if want is None else part[part[column] == want]
+        series = part.set_index("seed")[value]
+        if series.index.has_duplicates:
+            raise ValueError(f"several runs of one seed match {dict(wanted)}")
+        sides.append(series)
+    both = pd.concat(sides, axis=1, join="inner").dropna()
+    if both.empty:
+        raise ValueError(f"no seed has a run of both {dict(first)} and {dict(second)}")
+    return interval(both.iloc[:, 0] - both.iloc[:, 1])
+
+
+def stability_table(records: Iterable[Record]) -> pd.DataFrame:
+    """What was watched in dense runs, one row per epoch, criterion, ratio and measure.
+
+    Returns:
+        Columns ``architecture``, ``seed``, ``epoch``, ``criterion``, ``ratio``, ``measure`` (a key of
+        :data:`MEASURES`), ``value`` (mean over the look-back window, NaN until it is full) and ``previous``
+        (against the previous epoch alone). Rank correlations do not depend on the ratio; they are repeated.
+    """
+    rows = []
+    for record in records:
+        if record.spec.pruning is not None:
+            continue
+        for epoch in record.history:
+            for criterion, tracked in (epoch.tracked or {}).items():
+                for ratio, at in tracked["ratios"].items():
+                    for measure, key in MEASURES.items():
+                        value, previous = at[key] if key in at else tracked[key]
+                        rows.append(
+                            (record.spec.architecture, record.spec.seed, epoch.epoch, criterion)
+                            + (float(ratio), measure, value, previous)
+                        )
+    columns = ["architecture", "seed", "epoch", "criterion", "ratio", "measure", "value", "previous"]
+    return pd.DataFrame(rows, columns=columns).astype({"value": float, "previous": float})
+
+
+def structures(record: Record, criterion: str, ratio: float) -> pd.DataFrame:
+    """The one-shot structures N_t of a dense run: rows are epochs, columns layers, values channels.
+
+    Raises:
+        ValueError: if the run did not watch that criterion and ratio.
+    """
+    key, rows = f"{ratio:g}", {}
+    for epoch in record.history:
+        if epoch.tracked:
+            if key not in epoch.tracked.get(criterion, {}).get("ratios", {}):
+                raise ValueError(f"{record.spec.title} did not watch {criterion} at ratio {key}")
+            rows[epoch.epoch] = epoch.tracked[criterion]["ratios"][key]["counts"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(record.layers))
+    return table.rename_axis(index="epoch", columns="layer")
+
+
+def epi_epoch(
+    record: Record, criterion: str, ratio: float, threshold: float, look_back: int = 5, patience: int = 5
+) -> int | None:
+    """The epoch in which EPI would have pruned a dense run, or None if it did not trigger in time."""
+    indicator = EarlyPruningIndicator(threshold, look_back, patience)
+    for row in structures(record, criterion, ratio).to_numpy():
+        indicator.update([int(n) for n in row])
+    triggered = indicator.trigger_epoch
+    last = record.spec.recipe.epochs - 1
+    return triggered + 1 if triggered is not None and triggered < last else None
+
+
+def one_shot_similarity(records: Sequence[Record]) -> pd.DataFrame:
+    """Psi between the structure that EPI looked at last and the one that Algorithm 1 left.
+
+    Returns:
+        One row per pruned run with a dense run beside it: its columns of :func:`runs_table`, and ``psi``
+        between N_{p-1} (one-shot) and the structure after the pruning epoch p.
+    """
+    dense = {r.id: r for r in records if r.spec.pruning is None}
+    rows, values = [], []
+    for record in records:
+        trunk = dense.get(record.spec.trunk.id)
+        pruned = next((e for e in record.history if e.phase == "prune"), None)
+        pruning = record.spec.pruning
+        if trunk is None or pruning is None or pruned is None or pruned.epoch == 0:
+            continue
+        if f"{pruning.ratio:g}" not in trunk.history[0].tracked[pruning.criterion]["ratios"]:  # type: ignore[index]
+            continue
+        seen = structures(trunk, pruning.criterion, pruning.ratio).loc[pruned.epoch - 1]
+        assert pruned.structure is not None
+        rows.append(record)
+        values.append(similarity(seen.astype(int).to_dict(), pruned.structure))
+    table = runs_table(rows)
+    table["psi"] = values
+    return table

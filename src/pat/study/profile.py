@@ -1,0 +1,194 @@
+"""Profiles: a data set, architectures and a recipe as one scale; YAML in, specs out."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from pat import models, paths
+from pat.data import load_manifest
+from pat.pruner import Criterion
+from pat.recipe import Recipe
+from pat.study.spec import (
+    METHOD_VERSION,
+    AtEpoch,
+    Frozen,
+    Neurons,
+    PolicySpec,
+    Pruning,
+    Spec,
+    Tracking,
+    explain,
+)
+
+Ratio = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Cells(Frozen):
+    """A block of an oracle sweep: every combination of what it lists."""
+
+    architecture: str
+    """Name in :mod:`pat.models`."""
+    criterion: Criterion
+    """Importance."""
+    ratios: tuple[Ratio, ...]
+    """Pruning ratios."""
+    epochs: tuple[Annotated[int, Field(ge=0)], ...]
+    """Pruning epochs."""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...]
+    """Seeds."""
+
+
+class Profile(Frozen):
+    """One scale of the study."""
+
+    name: str
+    """The file's name."""
+    title: str
+    """For people."""
+    purpose: str
+    """What it is good for, and what not."""
+    machine: str
+    """Where it was meant to run."""
+    dataset: str
+    """Name of a manifest."""
+    architectures: tuple[str, ...]
+    """The first one is the profile's stand-in for the paper's ResNet50."""
+    recipe: Recipe
+    """Shared by all runs."""
+    neurons: Neurons = Neurons()
+    """What counts as a neuron."""
+    tracking: Tracking
+    """What is watched in dense epochs."""
+    tau: dict[Criterion, float]
+    """The EPI threshold of each criterion."""
+    threads: int = 1
+    """CPU threads of a run."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Kind of device."""
+    sweeps: dict[str, tuple[Cells, ...]] = {}
+    """Named oracle sweeps."""
+
+    @field_validator("architectures")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in models.list_architectures():
+                known = ", ".join(models.list_architectures())
+                raise ValueError(f"unknown architecture {name!r}; known are {known}")
+        return value
+
+    def spec(
+        self,
+        *,
+        architecture: str | None = None,
+        seed: int = 0,
+        criterion: Criterion | None = None,
+        ratio: float | None = None,
+        policy: PolicySpec | None = None,
+        **changes: Any,
+    ) -> Spec:
+        """One run of this profile; without a policy the dense one.
+
+        Args:
+            architecture: one of :mod:`pat.models`; the profile's first by default.
+            seed: of everything random.
+            criterion, ratio, policy: what to prune and when; all three or none.
+            changes: further fields of :class:`~pat.study.spec.Spec` (``recipe``, ``device``, ...).
+
+        Raises:
+            ValueError: naming the field, what was given and what was expected.
+        """
+        given = [name for name, v in zip(("criterion", "ratio", "policy"), (criterion, ratio, policy),
+                                         strict=True) if v is not None]  # fmt: skip
+        if given and len(given) < 3:
+            raise ValueError(f"a pruned run needs criterion, ratio and policy, got only {', '.join(given)}")
+        name = architecture or self.architectures[0]
+        if name not in models.list_architectures():
+            known = ", ".join(models.list_architectures())
+            raise ValueError(f"unknown architecture {name!r}; known are {known}")
+        try:
+            pruning = Pruning(criterion=criterion, ratio=ratio, policy=policy) if policy else None  # type: ignore[arg-type]
+            fields = {
+                "profile": self.name,
+                "dataset": self.dataset,
+                "architecture": name,
+                "recipe": self.recipe,
+                "neurons": self.neurons,
+                "tracking": self.tracking,
+                "pruning": pruning,
+                "seed": seed,
+                "threads": self.threads,
+                "device": self.device,
+                "method_version": METHOD_VERSION,
+                **changes,
+            }
+            return Spec(data_checksum=load_manifest(fields["dataset"]).checksum, **fields)
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
+
+    def sweep(self, preset: str) -> list[Spec]:
+        """All runs of a named oracle sweep, dense ones included.
+
+        Raises:
+            ValueError: for an unknown preset, listing the known ones.
+        """
+        if preset not in self.sweeps:
+            known = ", ".join(self.sweeps) or "none"
+            raise ValueError(f"profile {self.name!r} has no sweep {preset!r}; it has {known}")
+        return self.grid(self.sweeps[preset])
+
+    def grid(self, blocks: Iterable[Cells]) -> list[Spec]:
+        """All runs of some blocks, each once, dense runs first."""
+        specs = []
+        for cells in blocks:
+            for seed in cells.seeds:
+                specs.append(self.spec(architecture=cells.architecture, seed=seed))
+                specs += [
+                    self.spec(
+                        architecture=cells.architecture,
+                        seed=seed,
+                        criterion=cells.criterion,
+                        ratio=ratio,
+                        policy=AtEpoch(epoch=epoch),
+                    )
+                    for ratio in cells.ratios
+                    for epoch in cells.epochs
+                ]
+        return sorted(dict.fromkeys(specs), key=lambda spec: spec.pruning is not None)
+
+
+def list_profiles() -> list[str]:
+    """Names of the profiles that come with the package or lie in ./profiles, sorted."""
+    return sorted({file.stem for folder in _folders() for file in folder.glob("*.yaml")})
+
+
+def load_profile(name: str) -> Profile:
+    """The profile of that name.
+
+    Raises:
+        ValueError: for an unknown name, listing the known ones, or a file that is not a profile.
+    """
+    for folder in _folders():
+        file = folder / f"{name}.yaml"
+        if name in list_profiles() and file.is_file():
+            return _read(file)
+    raise ValueError(f"unknown profile {name!r}; known are {', '.join(list_profiles())}")
+
+
+def _folders() -> list[Path]:
+    return [paths.PROFILES, Path("profiles").resolve()]
+
+
+def _read(file: Path) -> Profile:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("expected a mapping of fields")
+        return Profile.model_validate({"name": file.stem, **content})
+    except ValidationError as error:
+        raise ValueError(f"profile {file}: {explain(error)}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"profile {file}: {error}") from None

@@ -1,0 +1,282 @@
+"""One run: a spec in, a record in the store out; goes on from checkpoints, or branches from a dense run."""
+
+import sys
+import time
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pat import checkpoint, cost, models, paths
+from pat.data import ImageDataset, load_manifest, open_dataset
+from pat.policy import AtEpoch, Never
+from pat.pruner import CRITERIA, PruningAwareTraining
+from pat.saved import save_pruned
+from pat.study.record import CostRecord, Epoch, Record, Result, finite, provenance
+from pat.study.spec import Spec
+from pat.study.store import Store
+from pat.tracking import StabilityTracker
+from pat.trainer import EpochLog, Outcome, Trainer, TrainingFailed
+
+_KEEP_LAST = 2  # the last checkpoint, and one more in case it is damaged
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """What is told of a run's progress."""
+
+    on_epoch: Callable[[Spec, EpochLog], None] = lambda spec, log: None
+    on_step: Callable[[Spec, int, int, int], None] = lambda spec, epoch, step, steps: None
+
+
+SILENT = Watcher()
+
+
+def check(spec: Spec, data: Path = paths.DATA) -> None:
+    """Find out before any training whether a run can start.
+
+    Raises:
+        ValueError: for an unknown dataset or architecture, changed or missing data, or a model whose
+            channels cannot be followed.
+    """
+    manifest = load_manifest(spec.dataset)
+    if manifest.checksum != spec.data_checksum:
+        raise ValueError(
+            f"dataset {spec.dataset!r} has checksum {manifest.checksum[:12]}, "
+            f"the run was specified with {spec.data_checksum[:12]}"
+        )
+    if spec.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but no CUDA device is available")
+    dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device)
+    with torch.random.fork_rng():
+        trainer = _trainer(spec, dataset, SILENT, start_epoch=0)
+    if not trainer.pruner.neurons:
+        raise ValueError(f"architecture {spec.architecture!r} has nothing to prune")
+
+
+def run(
+    spec: Spec,
+    store: Store,
+    *,
+    data: Path = paths.DATA,
+    keep: Collection[int] = (),
+    branch: bool = True,
+    watcher: Watcher = SILENT,
+) -> Record:
+    """Bring a run to its end: nothing if it has a record, else from its last checkpoint.
+
+    A run with a fixed pruning epoch p continues the dense run's checkpoint after epoch p - 1 if the store
+    has it; then its record names that trunk.
+
+    Args:
+        spec: what to run.
+        store: where.
+        data: root of the data sets.
+        keep: numbers of epochs after which to keep a checkpoint for good.
+        branch: whether to use the dense run's checkpoint.
+        watcher: told of progress.
+
+    Returns:
+        The record; a failed run's has the reason.
+
+    Raises:
+        ValueError: for anything that :func:`check` finds.
+    """
+    with store.lock(spec):
+        found = store.record(spec)
+        missing = set(keep) - set(store.checkpoints(spec))
+        if found is not None and not missing:
+            return found
+        threads = torch.get_num_threads()
+        torch.set_num_threads(spec.threads)
+        try:
+            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+                return _train(spec, store, data, frozenset(keep), branch, watcher, found)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _train(
+    spec: Spec,
+    store: Store,
+    data: Path,
+    keep: frozenset[int],
+    branch: bool,
+    watcher: Watcher,
+    found: Record | None,
+) -> Record:
+    dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device)
+    trainer, trunk, spent = _start(spec, store, dataset, branch, watcher)
+    begin = time.perf_counter()
+
+    def seconds() -> float:
+        return spent + time.perf_counter() - begin
+
+    def after_epoch(current: Trainer) -> None:
+        state = {**current.state_dict(), "trunk": trunk, "seconds": seconds()}
+        checkpoint.save(store.checkpoint_path(spec, current.next_epoch), state)
+        store.clean(spec, keep | set(store.checkpoints(spec)[-_KEEP_LAST:]))
+
+    reason, outcome = None, None
+    try:
+        until = max(keep) if found is not None else None  # a record there, checkpoints gone
+        outcome = trainer.train(until=until, after_epoch=after_epoch)
+    except TrainingFailed as failure:
+        reason = str(failure)
+    if found is not None:
+        return found
+    record = _record(spec, trainer, trunk, outcome, reason, seconds())
+    if outcome is not None:
+        save_pruned(trainer.model, store.folder(spec) / "model.safetensors", {"spec": spec.id})
+    if trainer.scores:
+        checkpoint.save(
+            store.folder(spec) / "scores.ckpt",
+            {name: torch.stack(rows) for name, rows in trainer.scores.items()},
+        )
+    store.write(record)
+    store.clean(spec, keep)
+    return record
+
+
+@lru_cache(maxsize=1)  # a process trains many runs on the same data
+def _dataset(name: str, checksum: str, root: Path, device: str) -> ImageDataset:
+    return open_dataset(load_manifest(name), root=root, device=torch.device(device))
+
+
+def _start(
+    spec: Spec, store: Store, dataset: ImageDataset, branch: bool, watcher: Watcher
+) -> tuple[Trainer, str | None, float]:
+    """A trainer ready to go on: from its own last checkpoint, else from the trunk's, else from scratch."""
+    for epochs in reversed(store.checkpoints(spec)):
+        state: Any = store.load_checkpoint(spec, epochs)
+        if state is not None:
+            start = 0 if state["trunk"] is None else (spec.prune_epoch or 0)
+            trainer = _trainer(spec, dataset, watcher, start)
+            trainer.load_state_dict(state)
+            return trainer, state["trunk"], state["seconds"]
+    epoch = spec.prune_epoch
+    if branch and epoch:
+        state = store.load_checkpoint(spec.trunk, epoch)
+        if state is not None:
+            trainer = _trainer(spec, dataset, watcher, epoch)
+            trainer.load_weights(state)
+            return trainer, spec.trunk.id, 0.0
+    return _trainer(spec, dataset, watcher, 0), None, 0.0
+
+
+def _trainer(spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: int) -> Trainer:
+    torch.manual_seed(spec.seed)
+    model = models.build(
+        spec.architecture,
+        num_classes=dataset.num_classes,
+        in_channels=dataset.in_channels,
+        image_size=dataset.image_size,
+    ).to(dataset.device)
+
+    def make_pruner(
+        model: nn.Module, optimizer: torch.optim.Optimizer, example: Tensor, steps: int
+    ) -> PruningAwareTraining:
+        pruning = spec.pruning
+        # A branch starts where its trunk was dense; how its policy came to the epoch is the trunk's.
+        policy = pruning.policy.build(spec.seed) if pruning else Never()
+        if start_epoch:
+            policy = AtEpoch(start_epoch)
+        return PruningAwareTraining(
+            model,
+            optimizer,
+            example,
+            ratio=pruning.ratio if pruning else 0.0,
+            criterion=pruning.criterion if pruning else "gradient",
+            policy=policy,
+            prune_steps=pruning.steps if pruning else 1,
+            steps_per_epoch=steps,
+            count=spec.neurons.count,
+            keep_stem=spec.neurons.keep_stem,
+            min_channels=spec.neurons.min_channels,
+            track=CRITERIA,
+            start_epoch=start_epoch,
+        )
+
+    def make_tracker(pruner: PruningAwareTraining) -> StabilityTracker:
+        by_filter = spec.neurons.count == "filter"
+        multiplicity = {name: group.multiplicity for name, group in pruner.neurons.items()}
+        return StabilityTracker(
+            pruner.neurons,
+            ratios=spec.tracking.ratios,
+            look_back=spec.tracking.look_back,
+            multiplicity=multiplicity if by_filter else None,
+            min_channels=spec.neurons.min_channels,
+        )
+
+    return Trainer(
+        model,
+        dataset,
+        spec.recipe,
+        make_pruner,
+        make_tracker,
+        seed=spec.seed,
+        start_epoch=start_epoch,
+        on_epoch=lambda log: watcher.on_epoch(spec, log),
+        on_step=lambda epoch, step, steps: watcher.on_step(spec, epoch, step, steps),
+    )
+
+
+def _record(
+    spec: Spec,
+    trainer: Trainer,
+    trunk: str | None,
+    outcome: Outcome | None,
+    reason: str | None,
+    seconds: float,
+) -> Record:
+    history = []
+    for log in trainer.history:
+        row = asdict(log)
+        row |= {name: finite(row[name]) for name in ("loss", "validation_loss")}
+        row["seconds"] = round(row["seconds"], 3)
+        history.append(Epoch(**row))
+    layers = trainer.tracker.layers() if trainer.tracker else []
+    result = None
+    costs = None
+    if outcome is not None:
+        result = Result(
+            test_accuracy=outcome.test_accuracy,
+            test_loss=finite(outcome.test_loss),
+            validation_accuracy=outcome.validation_accuracy,
+            prune_epoch=outcome.prune_epoch,
+        )
+        costs = _costs(outcome, spec.recipe.epochs)
+        reason = outcome.reason
+    return Record(
+        id=spec.id,
+        spec=spec,
+        status="failed" if outcome is None else outcome.status,  # type: ignore[arg-type]
+        reason=reason,
+        trunk=trunk,
+        layers=tuple(layers),
+        history=tuple(history),
+        result=result,
+        cost=costs,
+        provenance=provenance(seconds=seconds, device=spec.device, command=command()),
+    )
+
+
+def _costs(outcome: Outcome, epochs: int) -> CostRecord:
+    dense_epochs = epochs if outcome.prune_epoch is None else outcome.prune_epoch + 1
+    return CostRecord(
+        dense_macs=outcome.dense.macs,
+        macs=outcome.final.macs,
+        dense_parameters=outcome.dense.parameters,
+        parameters=outcome.final.parameters,
+        training_share=cost.training_share(outcome.dense.macs, outcome.final.macs, epochs, dense_epochs),
+    )
+
+
+def command() -> str:
+    """How this process was started, without folders of this machine."""
+    program, *arguments = sys.argv or ["python"]
+    return " ".join([Path(program).name, *(Path(a).name if a.startswith("/") else a for a in arguments)])

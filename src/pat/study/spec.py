@@ -1,0 +1,209 @@
+"""Specs: what a run is, frozen and validated; its id is a hash of what it says."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from pat import policy as policies
+from pat.pruner import Criterion
+from pat.recipe import Recipe
+
+METHOD_VERSION = 1
+"""Raised when the method changes what a run computes, so that old records are not taken for new ones."""
+
+
+class Frozen(BaseModel):
+    """Base of everything that is written to disk: unknown fields and NaN are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Policy(Frozen):
+    """Base of the policies: the kind is always written, though it is each one's default."""
+
+    @model_serializer(mode="wrap")
+    def _with_kind(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"kind": getattr(self, "kind"), **write(self)}  # noqa: B009
+
+
+class AtEpoch(_Policy):
+    """Prune in a fixed epoch; 0 is pruning at initialisation."""
+
+    kind: Literal["epoch"] = "epoch"
+    epoch: int = Field(ge=0)
+    """Counted from 0."""
+
+    def build(self, seed: int) -> policies.Policy:
+        return policies.AtEpoch(self.epoch)
+
+
+class RandomEpoch(_Policy):
+    """Prune in an epoch drawn from the run's seed."""
+
+    kind: Literal["random"] = "random"
+    low: int = Field(default=0, ge=0)
+    """First epoch of the range."""
+    high: int = Field(ge=0)
+    """Last epoch of the range, inclusive."""
+
+    def build(self, seed: int) -> policies.Policy:
+        generator = torch.Generator()
+        generator.manual_seed(seed)
+        return policies.RandomEpoch(self.low, self.high, generator)
+
+
+class EPI(_Policy):
+    """Prune in the epoch after the Early Pruning Indicator triggers."""
+
+    kind: Literal["epi"] = "epi"
+    threshold: float = Field(ge=0, le=1)
+    """tau."""
+    look_back: int = Field(default=5, ge=1)
+    """r of Eq. 6."""
+    patience: int = Field(default=5, ge=0)
+    """Earlier values that EPI_t must not be under."""
+    history: Literal["full", "available"] = "full"
+    """Whether early epochs with a short history count."""
+    fallback: int | None = Field(default=None, ge=0)
+    """Epoch to prune in if it has not triggered before."""
+
+    def build(self, seed: int) -> policies.Policy:
+        return policies.EPI(self.threshold, self.look_back, self.patience, self.history, self.fallback)
+
+
+PolicySpec = Annotated[AtEpoch | RandomEpoch | EPI, Field(discriminator="kind")]
+
+
+class Pruning(Frozen):
+    """What is pruned and when."""
+
+    criterion: Criterion
+    """Importance: gradient (Eq. 3) or magnitude (Eq. 2)."""
+    ratio: float = Field(ge=0, lt=1)
+    """alpha, the share of neurons to remove."""
+    policy: PolicySpec
+    """When."""
+    steps: int = Field(default=30, ge=1)
+    """S of Algorithm 1, at most half of an epoch's iterations."""
+
+
+class Neurons(Frozen):
+    """What counts as a neuron."""
+
+    count: Literal["filter", "unit"] = "filter"
+    """A coupled channel of m layers counts m times, or once."""
+    keep_stem: bool = True
+    """Leave out the group of the convolution that reads the input."""
+    min_channels: int = Field(default=0, ge=0)
+    """Channels that every group keeps."""
+
+
+class Tracking(Frozen):
+    """What is watched in dense epochs."""
+
+    ratios: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+    """Pruning ratios to follow the structure at."""
+    look_back: int = Field(default=5, ge=1)
+    """r of Eq. 6."""
+
+
+class Spec(Frozen):
+    """One run, with everything resolved that decides its result."""
+
+    profile: str
+    """The scale it belongs to."""
+    dataset: str
+    """Name of the manifest."""
+    data_checksum: str
+    """Checksum of the data that the manifest describes."""
+    architecture: str
+    """Name in :mod:`pat.models`."""
+    recipe: Recipe
+    """How it is trained."""
+    neurons: Neurons = Neurons()
+    """What counts as a neuron."""
+    tracking: Tracking
+    """What is watched in dense epochs."""
+    pruning: Pruning | None = None
+    """None for the dense run."""
+    seed: int = Field(ge=0)
+    """Of initialisation, data order, augmentation and dropout."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads; another number rounds differently."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Kind of device."""
+    method_version: int = Field(ge=1)
+    """See :data:`METHOD_VERSION`."""
+
+    @model_validator(mode="after")
+    def _within_schedule(self) -> Self:
+        if self.pruning is None:
+            return self
+        policy, epochs = self.pruning.policy, self.recipe.epochs
+        if isinstance(policy, AtEpoch) and policy.epoch >= epochs:
+            raise ValueError(
+                f"pruning.policy.epoch: {policy.epoch} is beyond the schedule of {epochs} epochs "
+                f"(0 to {epochs - 1})"
+            )
+        if isinstance(policy, RandomEpoch) and not policy.low <= policy.high < epochs:
+            raise ValueError(
+                f"pruning.policy: the range {policy.low} to {policy.high} does not lie in 0 to {epochs - 1}"
+            )
+        return self
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the canonical JSON without the fields at their default, 64 hex digits.
+
+        A field that is added later with a default leaves the ids of old specs as they were.
+        """
+        return hashlib.sha256(canonical(self.model_dump(mode="json", exclude_defaults=True))).hexdigest()
+
+    @property
+    def trunk(self) -> "Spec":
+        """The dense run that this one shares its dense epochs with."""
+        return self.model_copy(update={"pruning": None})
+
+    @property
+    def prune_epoch(self) -> int | None:
+        """The pruning epoch, if the spec alone tells."""
+        if self.pruning is None:
+            return None
+        return self.pruning.policy.build(self.seed).prune_epoch
+
+    @property
+    def title(self) -> str:
+        """A short description for people."""
+        if self.pruning is None:
+            what = "dense"
+        else:
+            when = "by EPI" if self.prune_epoch is None else f"at epoch {self.prune_epoch}"
+            what = f"{self.pruning.criterion} {100 * self.pruning.ratio:g} % {when}"
+        return f"{self.architecture} {what}, seed {self.seed}"
+
+
+def canonical(content: Any) -> bytes:
+    """JSON with sorted keys and no spaces: the same content gives the same bytes."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def explain(error: ValidationError) -> str:
+    """A validation error in one line: each field, what was given, what was expected."""
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+        lines.append(f"{place}: {message}{given}" if place else message)
+    return "; ".join(lines)

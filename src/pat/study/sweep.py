@@ -1,0 +1,179 @@
+"""Sweeps: many specs, each dense trunk trained once, branches from its checkpoints, in several processes."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pat import paths
+from pat.study.record import Record
+from pat.study.run import check, run
+from pat.study.spec import Spec
+from pat.study.store import AnyStore, Store
+
+
+class MissingRuns(ValueError):
+    """A published store lacks runs, and nothing is trained into it."""
+
+
+@dataclass
+class Trunk:
+    """A dense run and what hangs on it.
+
+    Attributes:
+        spec: the dense run.
+        wanted: whether its own record was asked for.
+        branches: pruned runs that start from its checkpoints.
+    """
+
+    spec: Spec
+    wanted: bool = False
+    branches: list[Spec] = field(default_factory=list)
+
+    def keep(self, store: Store) -> list[int]:
+        """Checkpoints that unfinished branches will start from."""
+        epochs = {
+            b.prune_epoch
+            for b in self.branches
+            if b.prune_epoch and store.record(b) is None and not store.checkpoints(b)
+        }
+        return sorted(epochs)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told after every finished run."""
+
+    done: int
+    total: int
+    record: Record
+
+
+def plan(specs: Iterable[Spec]) -> list[Trunk]:
+    """Group runs by the dense run they share."""
+    trunks: dict[str, Trunk] = {}
+    for spec in dict.fromkeys(specs):
+        trunk = trunks.setdefault(spec.trunk.id, Trunk(spec.trunk))
+        if spec.pruning is None:
+            trunk.wanted = True
+        else:
+            trunk.branches.append(spec)
+    return list(trunks.values())
+
+
+def sweep(
+    specs: Sequence[Spec],
+    store: AnyStore,
+    *,
+    jobs: int = 1,
+    data: Path = paths.DATA,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> list[Record]:
+    """Records of all specs, training what the store lacks.
+
+    Args:
+        specs: any runs.
+        store: a working store, or a published one, which is only read.
+        jobs: processes; one run is always trained by one process.
+        data: root of the data sets.
+        on_progress: called after every run that was trained.
+
+    Returns:
+        The records in the order of ``specs``.
+
+    Raises:
+        ValueError: before any training, if a run cannot start or ``jobs`` is under 1.
+        MissingRuns: if the store is published and lacks some.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    found = {spec.id: store.record(spec) for spec in specs}
+    missing = [spec for spec in dict.fromkeys(specs) if found[spec.id] is None]
+    if missing and not isinstance(store, Store):
+        raise MissingRuns(
+            f"{store.root} lacks {len(missing)} of {len(found)} runs, the first being "
+            f"{missing[0].title} ({missing[0].id[:12]}); name a working store to train them"
+        )
+    if missing and isinstance(store, Store):
+        for spec in {(s.architecture, s.dataset, s.device): s for s in missing}.values():
+            check(spec, data)
+        _train(plan(missing), store, jobs, data, on_progress)
+        found = {spec.id: store.record(spec) for spec in specs}
+    records = [found[spec.id] for spec in specs]
+    lost = [s for s, r in zip(specs, records, strict=True) if r is None]
+    if lost:
+        raise RuntimeError(f"{lost[0].title} ({lost[0].id[:12]}) left no record")
+    return [record for record in records if record is not None]
+
+
+@dataclass(frozen=True)
+class _Job:
+    spec: Spec
+    keep: tuple[int, ...]
+    trunk: Trunk
+
+
+def _train(
+    trunks: list[Trunk],
+    store: Store,
+    jobs: int,
+    data: Path,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    """Trunks first, each one's branches as soon as it is done, longest runs first."""
+    total = sum(t.wanted + len(t.branches) for t in trunks)
+    done = 0
+    ready = []
+    for trunk in trunks:
+        keep = tuple(trunk.keep(store))
+        if keep or trunk.wanted:
+            ready.append(_Job(trunk.spec, keep, trunk))
+        else:
+            ready += _branches(trunk)
+    with _executor(jobs) as pool:
+        running: dict[Future[Record], _Job] = {}
+        try:
+            while ready or running:
+                while ready and len(running) < jobs:
+                    job = ready.pop(0)
+                    running[pool.submit(run, job.spec, store, data=data, keep=job.keep)] = job
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    job, record = running.pop(future), future.result()
+                    if job.spec.pruning is None:
+                        # A trunk's branches go first, so that its checkpoints can go soon.
+                        ready = _branches(job.trunk) + ready
+                    if job.spec.pruning is not None or job.trunk.wanted:
+                        done += 1
+                        on_progress(Progress(done, total, record))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    for trunk in trunks:
+        store.clean(trunk.spec)
+
+
+def _branches(trunk: Trunk) -> list[_Job]:
+    ordered = sorted(trunk.branches, key=lambda spec: spec.prune_epoch or 0)
+    return [_Job(spec, (), trunk) for spec in ordered]
+
+
+def _executor(jobs: int) -> ProcessPoolExecutor:
+    """Fresh interpreters: a forked torch may hang, and would inherit the parent's threads."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow_parent)
+
+
+def _follow_parent() -> None:
+    """End a worker when the process that started it is gone, so that none is left behind."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
