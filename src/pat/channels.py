@@ -200,12 +200,12 @@ def trace(
     Args:
         model: any module that ``torch.fx`` can trace.
         example_input: a batch ``[N, C, H, W]`` on the model's device, or a tuple of arguments.
-        exclude: qualified names of layers whose channels stay.
+        exclude: qualified names of layers (or modules with layers inside) whose channels stay.
 
     Raises:
         UnsupportedOperation: if the model cannot be traced, an operation is unknown where channels could
             be pruned, or a parameter is shared; the message names the node.
-        ValueError: if ``exclude`` names no layer of the model.
+        ValueError: if ``exclude`` names no layer of the model, or one without channels.
     """
     modules = dict(model.named_modules())
     for layer in exclude:
@@ -223,12 +223,12 @@ def trace(
             module.training = training[name]
     coupling = walk.coupling
     for layer in exclude:
-        if layer in coupling.layers:
-            coupling.pin(coupling.layers[layer])
-        else:
-            for name, ids in coupling.layers.items():
-                if name.startswith(f"{layer}."):
-                    coupling.pin(ids)
+        followed = [*coupling.layers.items(), *coupling.norms.items()]
+        inside = [ids for name, ids in followed if f"{name}.".startswith(f"{layer}.")]
+        if not inside:
+            raise ValueError(f"exclude names {layer!r}, in which no layer's channels are followed")
+        for ids in inside:
+            coupling.pin(ids)
     _refuse_shared(model, coupling)
     return _collect(coupling, tuple(walk.steps))
 
@@ -258,6 +258,7 @@ class _Walk(fx.Interpreter):
         self.steps: list[_Step] = []
         self._index: dict[fx.Node, int] = {}
         self._input_ids: set[int] = set()
+        self._held = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
@@ -280,8 +281,9 @@ class _Walk(fx.Interpreter):
             coupling.pin(ids)
             self._input_ids.update(ids.tolist())
             return Channels(ids, 1)
-        args = fx.node.map_arg(n.args, self.values.get)
-        kwargs = fx.node.map_arg(n.kwargs, self.values.get)
+        args, kwargs = _positional(
+            fx.node.map_arg(n.args, self.values.get), fx.node.map_arg(n.kwargs, self.values.get)
+        )
         if n.op == "output":
             for value in find_values(args):
                 coupling.pin(value.ids)
@@ -290,14 +292,17 @@ class _Walk(fx.Interpreter):
             return self._attribute(str(n.target), result)
         module = self.model.get_submodule(str(n.target)) if n.op == "call_module" else None
         rule = find_rule(n.target if module is None else module)
-        concrete_args, concrete_kwargs = self.fetch_args_kwargs_from_env(n)
+        concrete_args, concrete_kwargs = _positional(*self.fetch_args_kwargs_from_env(n))
         layer = str(n.target) if module is not None else ""
         call = Call(coupling, n, layer, module, args, kwargs, concrete_args, concrete_kwargs, result)
         return rule(call)
 
     def _attribute(self, name: str, tensor: Any) -> Channels | None:
-        """A bare parameter or buffer: its one long dimension may hold channels."""
-        if not isinstance(tensor, Tensor):
+        """A bare parameter or buffer: its one long dimension may hold channels.
+
+        A tensor that the code makes or the model holds as a plain attribute cannot be cut: unknown.
+        """
+        if not isinstance(tensor, Tensor) or name not in self._held:
             return None
         long = [dim for dim, size in enumerate(tensor.shape) if size > 1]
         if len(long) != 1:
@@ -311,6 +316,13 @@ class _Walk(fx.Interpreter):
         value = next(iter(find_values(fx.node.map_arg(n.args, self.values.get))), None)
         if value is not None and not self._input_ids.isdisjoint(value.ids.tolist()):
             self.coupling.stems.add(layer)
+
+
+def _positional(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Operands that were given by keyword, as in ``torch.add(x, other=y)``, behind the others."""
+    names = [name for name in ("input", "tensors", "other") if name in kwargs]
+    rest = {name: value for name, value in kwargs.items() if name not in names}
+    return (*args, *(kwargs[name] for name in names)), rest
 
 
 def _refuse_shared(model: nn.Module, coupling: Coupling) -> None:

@@ -103,12 +103,18 @@ def find_values(tree: Any) -> Iterable[Value]:
 
 def keeps_zero(call: Call) -> Value | None:
     """One value in, the same channels out, f(0) = 0."""
-    return call.input if call.input is not None else _no_rule(call)
+    return call.input if call.input is not None and len(call.values) == 1 else _no_rule(call)
 
 
 def elementwise(call: Call) -> Value | None:
     """One value in, the same channels out, f(0) != 0 (a sigmoid): usable only as a factor of a product."""
-    return replace(call.input, zero=False) if call.input is not None else _no_rule(call)
+    value = keeps_zero(call)
+    return replace(value, zero=False) if isinstance(value, Channels) else value
+
+
+def _conversion(call: Call) -> Value | None:
+    """Another type or device, perhaps that of a second value."""
+    return call.input if call.input is not None else _no_rule(call)
 
 
 def unknown(call: Call) -> Value | None:
@@ -127,14 +133,15 @@ def _product(call: Call) -> Value | None:
 def _quotient(call: Call) -> Value | None:
     if any(isinstance(v, Channels | Opaque) for v in call.args[1:]):
         return call.whole("divides by channels that may be zero")
-    return call.args[0]  # type: ignore[no-any-return]
+    return _binary(call, any)
 
 
 def _sum(call: Call) -> Value | None:
+    total = _binary(call, all)
     scalars = [a for a in call.concrete_args[:2] if isinstance(a, int | float)]
-    if any(scalar != 0 for scalar in scalars) and call.input is not None:
-        return replace(call.input, zero=False)
-    return _binary(call, all)
+    if isinstance(total, Channels) and any(scalar != 0 for scalar in scalars):
+        return replace(total, zero=False)
+    return total
 
 
 def _binary(call: Call, zero: Callable[[Iterable[bool]], bool]) -> Value | None:
@@ -206,6 +213,8 @@ def _concatenation(call: Call) -> Value | None:
     parts, concrete = call.args[0], call.concrete_args[0]
     if not call.values:
         return None
+    if not isinstance(parts, tuple | list):
+        return call.whole("concatenates the parts of one value")
     dim = int(call.argument(1, "dim", 0)) % concrete[0].dim()
     known = [p for p in parts if isinstance(p, Channels)]
     if len(known) < len(parts) or len({p.dim for p in known}) > 1:
@@ -294,24 +303,32 @@ def _item(call: Call) -> Value | None:
     value = call.input
     if value is None:
         return _no_rule(call)
-    index = index if isinstance(index, tuple) else (index,)
-    simple = all(isinstance(i, slice | int) for i in index)
-    if not simple or (len(index) > value.dim and index[value.dim] != slice(None)):
-        return call.whole("takes some of the channels")
-    return replace(value, dim=value.dim - sum(isinstance(i, int) for i in index[: value.dim]))
+    before, after = 0, 0  # dimensions of the tensor and of its part that the index has passed
+    for i in index if isinstance(index, tuple) else (index,):
+        if not (i is None or isinstance(i, slice | int)):
+            return call.whole("takes some of the channels")
+        if i is not None and before == value.dim:
+            return replace(value, dim=after) if i == slice(None) else call.whole("takes some of the channels")
+        before += i is not None
+        after += not isinstance(i, int)
+    return replace(value, dim=value.dim - before + after)
 
 
 def _no_channels(call: Call) -> Value | None:
     """A size, a device, a dtype: a number that is recomputed after a removal."""
+    if isinstance(call.result, Tensor) and call.values:
+        return call.whole("takes an attribute that is itself a tensor")
     return None
 
 
 # --- layers -----------------------------------------------------------------------------------------------
 
 
-def _convolution(call: Call) -> Value | None:
+def convolution(call: Call) -> Value | None:
     conv, value, coupling = call.module, call.input, call.coupling
     assert isinstance(conv, nn.modules.conv._ConvNd)
+    if not _holds_weight(conv):
+        return call.whole("computes its weight from other parameters")
     if call.result.dim() != conv.weight.dim():
         return call.whole("convolves a value without a batch dimension")
     out = coupling.of_layer(call.layer, conv.out_channels)
@@ -319,7 +336,7 @@ def _convolution(call: Call) -> Value | None:
     weight = f"{call.layer}.weight"
     depthwise = conv.groups == conv.in_channels and conv.groups > 1
     if value is None or value.dim != 1:
-        _read_whole(call)
+        _read_whole(call, conv.weight.shape[1])
         if conv.groups > 1:  # its filters stand beside its inputs
             coupling.pin(out)
     elif depthwise:
@@ -348,10 +365,12 @@ def _same_in_every_group(coupling: Coupling, ids: Tensor, groups: int) -> Tensor
 def _linear(call: Call) -> Value | None:
     linear, value, coupling = call.module, call.input, call.coupling
     assert isinstance(linear, nn.Linear)
+    if not _holds_weight(linear):
+        return call.whole("computes its weight from other parameters")
     last = call.result.dim() - 1
     out = coupling.of_layer(call.layer, linear.out_features)
     if value is None or value.dim != last:
-        _read_whole(call)
+        _read_whole(call, linear.in_features)
     else:
         _read(call, value)
         coupling.label(f"{call.layer}.weight", 1, value.ids, own=False)
@@ -361,10 +380,18 @@ def _linear(call: Call) -> Value | None:
     return Channels(out, last)
 
 
-def _read_whole(call: Call) -> None:
-    """A layer behind mixed channels needs them all; its own outputs are known again."""
+def _holds_weight(module: nn.Module) -> bool:
+    """False under weight or spectral norm, where the weight is no parameter that could be cut."""
+    return "weight" in dict(module.named_parameters(recurse=False))
+
+
+def _read_whole(call: Call, size: int) -> None:
+    """A layer behind mixed or unknown channels needs them all; its own outputs are known again."""
     if call.values:
         call.whole("reads channels that are mixed or stand in another dimension")
+    ids = call.coupling.new(size)
+    call.coupling.pin(ids)
+    call.coupling.label(f"{call.layer}.weight", 1, ids, own=False)
 
 
 def _read(call: Call, value: Channels) -> None:
@@ -372,7 +399,7 @@ def _read(call: Call, value: Channels) -> None:
         call.whole("reads channels that are not zero when masked")
 
 
-def _norm(call: Call) -> Value | None:
+def norm_layer(call: Call) -> Value | None:
     """BatchNorm and InstanceNorm: one scale and shift a channel."""
     norm, value, coupling = call.module, call.input, call.coupling
     if value is None:
@@ -408,12 +435,22 @@ def _hardtanh(call: Call) -> Value | None:
 
 _RULES: dict[Target, Rule] = {}
 
+# By package and name, since neither package is needed here. Stochastic depth scales whole samples; timm's
+# Linear only converts types.
+_FOREIGN: dict[tuple[str, str], Rule] = {
+    ("timm", "BatchNormAct2d"): norm_layer,
+    ("timm", "DropPath"): keeps_zero,
+    ("timm", "Linear"): _linear,
+    ("torchvision", "StochasticDepth"): keeps_zero,
+}
+
 
 def register(target: Target, rule: Rule) -> None:
     """Teach the trace an operation.
 
     Args:
-        target: a module class (then never traced into), a function, or the name of a tensor method.
+        target: a module class (then never traced into; subclasses that run its forward follow it), a
+            function, or the name of a tensor method.
         rule: :func:`keeps_zero` (one input, same channels, f(0) = 0), :func:`elementwise` (the same but
             f(0) != 0), or a function from a :class:`Call` to the result's :class:`Value`.
     """
@@ -421,14 +458,16 @@ def register(target: Target, rule: Rule) -> None:
 
 
 def find_rule(target: nn.Module | Callable[..., Any] | str) -> Rule:
-    """The rule of a module (by its class and their bases), function or method name."""
-    if isinstance(target, nn.Module):
-        for kind in type(target).__mro__:
-            if kind in _RULES:
-                return _RULES[kind]
-        # Stochastic depth scales whole samples; timm and torchvision define it, and neither is needed here.
-        return keeps_zero if type(target).__name__ in ("DropPath", "StochasticDepth") else unknown
-    return _RULES.get(target, unknown)
+    """The rule of a module (by its class, or a base whose forward it runs), function or method name."""
+    if not isinstance(target, nn.Module):
+        return _RULES.get(target, unknown)
+    own = type(target)
+    for kind in own.__mro__:
+        rule = _RULES.get(kind)
+        if rule is not None and own.forward is kind.forward:  # type: ignore[union-attr]
+            return rule
+    module = own.__module__.partition(".")[0]
+    return _FOREIGN.get((module, own.__name__), unknown)
 
 
 def is_leaf(module: nn.Module) -> bool:
@@ -444,9 +483,10 @@ def _fill_table() -> None:
         for d in (1, 2, 3)
     ]
     rows: list[tuple[Rule, list[Target]]] = [
-        (_convolution, [n.Conv1d, n.Conv2d, n.Conv3d]),
+        (convolution, [n.Conv1d, n.Conv2d, n.Conv3d]),
         (_linear, [n.Linear]),
-        (_norm, [n.modules.batchnorm._NormBase]),
+        (norm_layer, [n.BatchNorm1d, n.BatchNorm2d, n.BatchNorm3d, n.SyncBatchNorm]),
+        (norm_layer, [n.InstanceNorm1d, n.InstanceNorm2d, n.InstanceNorm3d]),
         (_prelu, [n.PReLU]),
         (_hardtanh, [n.Hardtanh]),
         (
@@ -460,8 +500,9 @@ def _fill_table() -> None:
             + [f.max_pool2d, f.avg_pool2d, f.adaptive_avg_pool2d, f.adaptive_max_pool2d]
             + [t.relu, t.relu_, t.tanh, t.abs, t.neg, t.clone, o.neg]
             + ["relu", "relu_", "tanh", "abs", "neg", "clone", "contiguous", "detach", "float"]
-            + ["half", "bfloat16", "double", "to", "type", "type_as"],
+            + ["half", "bfloat16", "double"],
         ),
+        (_conversion, ["to", "type", "type_as"]),
         (
             elementwise,
             [n.Sigmoid, n.Hardsigmoid, n.Softplus, n.LogSigmoid, n.ConstantPad2d]

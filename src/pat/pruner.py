@@ -107,7 +107,8 @@ class PruningAwareTraining:
             raise ValueError(
                 f"steps_per_epoch and prune_steps must be at least 1, got {steps_per_epoch}, {prune_steps}"
             )
-        for name in (criterion, *track):
+        tracked = tuple(dict.fromkeys((criterion, *track)))
+        for name in tracked:
             if name not in CRITERIA:
                 raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {name!r}")
         if count not in ("filter", "unit"):
@@ -140,10 +141,12 @@ class PruningAwareTraining:
         self._prune_at = [
             (i + 1) * steps_per_epoch // len(self._schedule) for i in range(len(self._schedule))
         ]
-        self._tracked = tuple(dict.fromkeys((criterion, *track)))
+        self._tracked = tracked
         self._taylor = TaylorScores(model, self.neurons)
         self._iteration = 0
         self._steps_done = 0
+        self._skipped = 0
+        self._last_scores: dict[str, Tensor] = {}
         self._factors: dict[str, Tensor] = {}
         self._top({name: torch.zeros(g.size) for name, g in self.neurons.items()}, self._keep)
         self._begin_epoch()
@@ -201,7 +204,7 @@ class PruningAwareTraining:
         return report
 
     def _begin_epoch(self) -> None:
-        self._iteration = 0
+        self._iteration = self._skipped = 0
         self._taylor.reset()
         due = self.policy.prune_epoch
         if self.status == "dense" and due is not None and self.epoch >= due:
@@ -215,7 +218,7 @@ class PruningAwareTraining:
         return EpochReport(self.epoch, "dense", counts, epi, scores, skipped)
 
     def _end_prune(self) -> EpochReport:
-        skipped = self._taylor.skipped
+        skipped = self._skipped + self._taylor.skipped
         if self._steps_done < len(self._schedule):  # a shorter epoch than announced
             self._prune(len(self._schedule), last_chance=True)
         surgery.remove(
@@ -225,20 +228,25 @@ class PruningAwareTraining:
             optimizer=self.optimizer,
             extra_models=self.extra_models,
         )
-        self._factors = {}
+        self._factors, self._last_scores = {}, {}
         return EpochReport(self.epoch, "prune", self._counts(self.kept), skipped=skipped)
 
     def _prune(self, step: int, last_chance: bool = False) -> None:
-        """Step ``step`` of Algorithm 1: rank what remains, mask the lowest."""
-        if self.criterion == "gradient" and self._taylor.minibatches == 0 and not last_chance:
-            return  # nothing but non-finite minibatches since the last step: the next one catches up
-        scores = {
-            name: torch.where(self.kept[name], score, -torch.inf)
-            for name, score in self._scores(self.criterion).items()
-        }
+        """Step ``step`` of Algorithm 1: rank what remains, mask the lowest.
+
+        Without a finite minibatch since the last step the next one catches up; at the epoch's end the last
+        step's scores serve.
+        """
+        unscored = self.criterion == "gradient" and self._taylor.minibatches == 0
+        if unscored and not last_chance:
+            return
+        latest = self._last_scores if unscored and self._last_scores else self._scores(self.criterion)
+        scores = {name: torch.where(self.kept[name], score, -torch.inf) for name, score in latest.items()}
         best = self._top(scores, self._schedule[step - 1])
         self.kept = {name: best[name] & kept for name, kept in self.kept.items()}
         self._steps_done = step
+        self._last_scores = latest
+        self._skipped += self._taylor.skipped
         self._taylor.reset()
         self._mask()
         if self.groups.collapsed(self.kept):
@@ -276,6 +284,8 @@ class PruningAwareTraining:
             "epoch": self.epoch,
             "iteration": self._iteration,
             "steps_done": self._steps_done,
+            "skipped": self._skipped,
+            "last_scores": {name: score.clone() for name, score in self._last_scores.items()},
             "kept": {name: mask.clone() for name, mask in self.kept.items()},
             "taylor": self._taylor.state_dict(),
             "policy": self.policy.state_dict(),
@@ -295,6 +305,8 @@ class PruningAwareTraining:
             raise ValueError(f"the state was saved with {state['settings']}, this is {self._settings()}")
         self.status, self.epoch = state["status"], state["epoch"]
         self._iteration, self._steps_done = state["iteration"], state["steps_done"]
+        self._skipped = state["skipped"]
+        self._last_scores = {name: score.clone() for name, score in state["last_scores"].items()}
         self.kept = {name: mask.clone() for name, mask in state["kept"].items()}
         self._taylor.load_state_dict(state["taylor"])
         self.policy.load_state_dict(state["policy"])

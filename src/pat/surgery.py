@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pat.channels import ChannelGroups, Slot
+from pat.channels import ChannelGroups, Slot, register
+from pat.operations import convolution, norm_layer
 
 Sizes = dict[str, list[int]]
 
@@ -118,7 +119,8 @@ def resize(model: nn.Module, target: Mapping[str, Iterable[int]]) -> None:
     for name, shape in wanted.items():
         tensor = held[name]
         if tuple(tensor.shape) != shape:
-            tensor.data = tensor.data[tuple(slice(size) for size in shape)].clone()
+            tensor.grad = None
+            _set_data(tensor, tensor.data[tuple(slice(size) for size in shape)].clone())
             changed.add(name.rpartition(".")[0])
     refresh(model, changed)
 
@@ -161,6 +163,10 @@ class EmptyNorm(nn.modules.batchnorm._NormBase):
     def forward(self, x: Tensor) -> Tensor:
         return x
 
+
+for _kind in (EmptyConv1d, EmptyConv2d, EmptyConv3d):
+    register(_kind, convolution)
+register(EmptyNorm, norm_layer)
 
 _EMPTY = {nn.Conv1d: EmptyConv1d, nn.Conv2d: EmptyConv2d, nn.Conv3d: EmptyConv3d}
 
@@ -215,9 +221,18 @@ def _cut(model: nn.Module, name: str, cuts: Cuts, optimizer: Optimizer | None) -
             if isinstance(value, Tensor) and value.shape == before:
                 state[key] = _select(value, cuts)
     tensor.grad = None
-    tensor.data = _select(tensor.data, cuts)
+    _set_data(tensor, _select(tensor.data, cuts))
     if grad is not None:
         tensor.grad = _select(grad, cuts)
+
+
+def _set_data(tensor: Tensor, data: Tensor) -> None:
+    """Give a tensor other data. A graph that is still alive, as a loop's last loss, keeps the node that
+    collects a parameter's gradient, and with it the old shape; another type for a moment drops it."""
+    if tensor.requires_grad:
+        other = torch.float32 if tensor.dtype == torch.float64 else torch.float64
+        tensor.data = data.new_empty(0, dtype=other)
+    tensor.data = data
 
 
 def _select(tensor: Tensor, cuts: Cuts) -> Tensor:
