@@ -96,7 +96,7 @@ def test_resnet18_by_hand() -> None:
     )
     assert len(groups) == 4 + 8
     assert "fc" not in groups
-    assert list(groups)[0] == "conv1"
+    assert next(iter(groups)) == "conv1"
     assert list(groups.neurons(keep_stem=True)) == [n for n in groups if n != "conv1"]
     assert list(groups.neurons(keep_stem=False)) == list(groups)
 
@@ -115,7 +115,7 @@ def test_a_users_net() -> None:
         "conv2": (16, ("conv2", "conv3"), ["bn2", "bn3"]),
         "conv4": (16, ("conv4",), []),
     }
-    assert [list(g.units)[0] for g in groups.values()] == [0, 8, 24]
+    assert [g.units.start for g in groups.values()] == [0, 8, 24]
 
 
 def test_the_model_is_left_as_it_was() -> None:
@@ -156,6 +156,9 @@ class Net(nn.Module):
         self.one = nn.Parameter(torch.tensor([1.5]))
         self.fixed = torch.ones(8, 1, 1)  # no parameter, no buffer: nothing that could be cut
 
+    def tall(self, x: Tensor) -> Tensor:
+        return x.view(x.size(0), x.shape[1], -1, 4)
+
     def end(self, x: Tensor) -> Tensor:
         return self.fc(F.relu(self.c(x)).mean((2, 3)))
 
@@ -192,11 +195,11 @@ FOLLOWED = {
     "concatenation by keyword": (lambda s, x: s.wide_end(torch.cat(tensors=(s.a(x), s.b(x)), dim=1)), APART),
     "concatenation in space": (lambda s, x: s.end(torch.cat([s.a(x), s.b(x)], 3)), JOINED),
     "concatenation with itself": (
-        lambda s, x: (lambda y: s.wide_end(torch.cat([y, y], 1)))(s.a(x)),
+        lambda s, x: s.wide_end(torch.cat([s.a(x)] * 2, 1)),
         [("a", ("a",)), ("d", ("d",))],
     ),
     "a part of the image": (lambda s, x: s.end(s.a(x)[:, :, 1:-1, ::2]), ONE),
-    "computed view": (lambda s, x: (lambda y: s.end(y.view(y.size(0), y.shape[1], -1, 4)))(s.a(x)), ONE),
+    "computed view": (lambda s, x: s.end(s.tall(s.a(x))), ONE),
     "unsqueeze, squeeze": (lambda s, x: s.end(s.a(x).unsqueeze(1).squeeze(1)), ONE),
     "there and back": (lambda s, x: s.end(s.a(x).permute(0, 2, 3, 1).transpose(1, 3).transpose(2, -1)), ONE),
     "normalised input": (lambda s, x: s.end(s.a(x - torch.tensor([1.0, 2, 3]).view(3, 1, 1))), ONE),
@@ -532,7 +535,7 @@ def test_densenet() -> None:
 def test_bad_masks() -> None:
     model, x = Plain(), torch.randn(2, 1, 8, 8)
     groups = trace(model, x)
-    with pytest.raises(ValueError, match="no channel group 'conv3'.*conv1, conv2, conv4"):
+    with pytest.raises(ValueError, match=r"no channel group 'conv3'.*conv1, conv2, conv4"):
         groups.unit_mask({"conv3": torch.ones(16, dtype=torch.bool)})
     with pytest.raises(
         ValueError, match=r"'conv2' needs a bool mask of shape \(16,\), got torch.bool \(8,\)"

@@ -464,7 +464,7 @@ def find_rule(target: nn.Module | Callable[..., Any] | str) -> Rule:
     own = type(target)
     for kind in own.__mro__:
         rule = _RULES.get(kind)
-        if rule is not None and own.forward is kind.forward:  # type: ignore[union-attr]
+        if rule is not None and issubclass(kind, nn.Module) and own.forward is kind.forward:
             return rule
     module = own.__module__.partition(".")[0]
     return _FOREIGN.get((module, own.__name__), unknown)
