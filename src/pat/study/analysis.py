@@ -205,7 +205,7 @@ def one_shot_similarity(records: Sequence[Record]) -> pd.DataFrame:
         seen = structures(trunk, pruning.criterion, pruning.ratio).loc[pruned.epoch - 1]
         assert pruned.structure is not None
         rows.append(record)
-        values.append(similarity(seen.astype(int).to_dict(), pruned.structure))
+        values.append(similarity({str(name): int(n) for name, n in seen.to_dict().items()}, pruned.structure))
     table = runs_table(rows)
     table["psi"] = values
     return table

@@ -91,6 +91,15 @@ class Store:
         for part in self.folder(spec).rglob(".*.part"):
             part.unlink(missing_ok=True)
 
+    def unfinished(self) -> list[tuple[str, int]]:
+        """Ids of runs without a record, and how many epochs their checkpoints hold."""
+        rows = []
+        for folder in sorted(self.root.glob("*/epochs")):
+            kept = [int(file.stem) for file in folder.glob("[0-9]*.ckpt")]
+            if kept and not (folder.parent / "record.json").is_file():
+                rows.append((folder.parent.name, max(kept)))
+        return rows
+
     def collect_garbage(self) -> int:
         """Remove what no unfinished run needs: checkpoints of finished runs and remains; bytes freed."""
         freed = 0

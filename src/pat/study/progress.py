@@ -1,0 +1,75 @@
+"""Progress on a terminal: one bar for a run's epochs, one for a sweep's runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pat.study import sweep as sweeps
+from pat.study.run import Watcher
+from pat.study.spec import Spec
+from pat.trainer import EpochLog
+
+
+def _bar(console: Console, unit: str) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[detail]}"),
+        console=console,
+    )
+
+
+@contextmanager
+def of_run(spec: Spec, console: Console) -> Iterator[Watcher]:
+    """A bar over a run's epochs with phase, loss, accuracy, EPI and the time left.
+
+    Where the output is not a terminal, a line an epoch.
+    """
+    with _bar(console, "epochs") as bar:
+        task = bar.add_task(spec.title, total=spec.recipe.epochs, detail="")
+
+        def on_epoch(spec: Spec, log: EpochLog) -> None:
+            epi = "" if log.epi is None else f"  EPI {log.epi:.3f}"
+            detail = (
+                f"{log.phase}  loss {log.loss:.3f}  train {log.accuracy:.1f} %  "
+                f"validation {log.validation_accuracy:.1f} %{epi}"
+            )
+            bar.update(task, completed=log.epoch + 1, detail=detail)
+            if not console.is_terminal:
+                console.print(f"epoch {log.epoch + 1}/{spec.recipe.epochs}  {detail}", soft_wrap=True)
+
+        def on_step(spec: Spec, epoch: int, step: int, steps: int) -> None:
+            bar.update(task, completed=epoch + step / steps)
+
+        yield Watcher(on_epoch, on_step)
+
+
+@contextmanager
+def of_sweep(console: Console) -> Iterator["SweepBar"]:
+    """A bar over a sweep's runs; where the output is not a terminal, a line a run."""
+    with _bar(console, "runs") as bar:
+        yield SweepBar(bar, console)
+
+
+class SweepBar:
+    """Callback for :func:`pat.study.sweep.sweep`."""
+
+    def __init__(self, bar: Progress, console: Console) -> None:
+        self._bar = bar
+        self._console = console
+        self._task = bar.add_task("training", total=None, detail="")
+        self.trained = 0
+
+    def __call__(self, progress: sweeps.Progress) -> None:
+        record = progress.record
+        self.trained += 1
+        accuracy = "" if record.result is None else f"  {record.result.test_accuracy:.1f} %"
+        detail = f"{record.spec.title}: {record.status}{accuracy}"
+        self._bar.update(self._task, total=progress.total, completed=progress.done, detail=detail)
+        if not self._console.is_terminal:
+            self._console.print(f"{progress.done}/{progress.total}  {detail}", soft_wrap=True)
