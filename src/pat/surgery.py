@@ -257,9 +257,13 @@ def _check_sizes(model: nn.Module, slots: tuple[Slot, ...]) -> None:
 def _check_state(optimizer: Optimizer, name: str, parameter: nn.Parameter) -> None:
     state: dict[str, Any] = optimizer.state.get(parameter, {})
     for key, value in state.items():
-        if isinstance(value, Tensor) and value.numel() > 1 and value.shape != parameter.shape:
+        if isinstance(value, Tensor):
+            fits, kind = value.numel() <= 1 or value.shape == parameter.shape, str(tuple(value.shape))
+        else:
+            fits, kind = value is None or isinstance(value, int | float | str), type(value).__name__
+        if not fits:
             raise ValueError(
-                f"{type(optimizer).__name__} keeps {key!r} of {name!r} as {tuple(value.shape)}, not like "
+                f"{type(optimizer).__name__} keeps {key!r} of {name!r} as {kind}, not like "
                 f"the parameter {tuple(parameter.shape)}: it cannot be cut with its channels"
             )
 
