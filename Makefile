@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
-STUDY_CMD ?= pat study --profile digits --jobs $(JOBS)
+STUDY_CMD ?= pat sweep --profile digits --preset study --jobs $(JOBS)
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -58,6 +58,7 @@ $(STAMP): pyproject.toml requirements-tested.txt $(OUTDATED)
 study: setup ## run the oracle-sweep study on the embedded digits, its notebooks, and the book
 	@$(IN_VENV) $(STUDY_CMD)
 	@$(PY) -m pat.study.notebooks --profile digits --store runs --jobs $(JOBS)
+	@$(PY) -m pat.study.facts --profile digits --store runs
 	@$(PY) -m pat.study.book
 
 test: setup ## run the tests
@@ -75,10 +76,11 @@ notebooks-smoke: setup ## execute every notebook at smoke size
 
 book: setup ## build the book from results/, without any training
 	@$(PY) -m pat.study.notebooks --profile digits --store results --jobs $(JOBS)
+	@$(PY) -m pat.study.facts --profile digits --store results
 	@$(PY) -m pat.study.book
 
 check-book: setup ## look at the built book in a headless Chromium
-	@$(PY) -m pytest tests/test_book_browser.py --book $(BOOK_HTML)
+	@$(PY) -m pytest -n $(JOBS) tests/test_book_browser.py --book $(BOOK_HTML)
 
 clean: ## remove what is built; runs/, data/ and .venv stay
 	rm -rf build dist book/_build book/executed book/_generated .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,7 +14,8 @@ from torch import nn
 pytest.importorskip("papermill")
 
 from pat.study import book, site
-from pat.study.notebooks import BOOK, list_notebooks
+from pat.paths import BOOK
+from pat.study.notebooks import list_notebooks
 
 HEAD = '<html><head><link rel="stylesheet" href="style.css"></head><body id="top">'
 

@@ -34,3 +34,10 @@ MANIFESTS = _manifests()
 
 PROFILES = _PACKAGE / "study" / "profiles"
 """The profiles that come with the package."""
+
+# Notebooks and book belong to the checkout; an installed wheel looks in the working directory.
+NOTEBOOKS = (repo_root() or Path.cwd()) / "notebooks"
+"""The notebooks' sources and parameters."""
+
+BOOK = (repo_root() or Path.cwd()) / "book"
+"""The book's sources."""

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from pat.stability import EarlyPruningIndicator, similarity
+from pat.study.profile import Profile
 from pat.study.record import Record
 
 CONFIDENCE = 0.95
@@ -209,3 +210,58 @@ def one_shot_similarity(records: Sequence[Record]) -> pd.DataFrame:
     table = runs_table(rows)
     table["psi"] = values
     return table
+
+
+def early_and_late(table: pd.DataFrame) -> pd.DataFrame:
+    """What pruning at the grid's first and last epoch costs against the plateau, paired over seeds.
+
+    The plateau's epoch is the one with the best mean *validation* accuracy; the first and the last epoch
+    may be it, and then their difference is zero by construction and left empty.
+
+    Returns:
+        One row per architecture, criterion and ratio: ``plateau`` (epoch), ``first`` and ``last`` (text
+        with interval), ``first_low``, ``first_high``, ``last_low``, ``last_high``.
+    """
+    rows = []
+    pruned = table[table["policy"] == "epoch"]
+    for key, part in pruned.groupby(["architecture", "criterion", "ratio"], sort=True):
+        epochs = part["prune_epoch"]
+        best = part.groupby("prune_epoch")["validation_accuracy"].mean().idxmax()
+        row: dict[str, Any] = dict(zip(("architecture", "criterion", "ratio"), key, strict=True))
+        row["plateau epoch"] = f"{best:g}"
+        for side, epoch in (("first", epochs.min()), ("last", epochs.max())):
+            name = f"{side} epoch"
+            row[name] = ""
+            if epoch != best:
+                found = paired_difference(part, {"prune_epoch": epoch}, {"prune_epoch": best})
+                row[name] = f"p = {epoch:.0f}: {found.text()}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def epi_epochs(records: Iterable[Record], profile: Profile) -> pd.DataFrame:
+    """Where EPI would have pruned each dense run, one row per architecture, criterion and tracked ratio.
+
+    Returns:
+        Columns ``architecture``, ``criterion``, ``threshold``, ``ratio`` and ``epochs`` (text: one a seed).
+    """
+    dense = [record for record in records if record.spec.pruning is None]
+    rows = []
+    for architecture in dict.fromkeys(record.spec.architecture for record in dense):
+        own = [record for record in dense if record.spec.architecture == architecture]
+        for criterion, threshold in profile.tau.items():
+            for ratio in profile.tracking.ratios:
+                found = [
+                    epi_epoch(record, criterion, ratio, threshold, profile.tracking.look_back)
+                    for record in own
+                ]
+                rows.append(
+                    {
+                        "architecture": architecture,
+                        "criterion": criterion,
+                        "threshold": f"{threshold:g}",
+                        "ratio": f"{100 * ratio:g} %",
+                        "epochs": ", ".join("–" if epoch is None else str(epoch) for epoch in found),
+                    }
+                )
+    return pd.DataFrame(rows)

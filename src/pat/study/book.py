@@ -11,7 +11,7 @@ import yaml
 
 from pat.study import site
 from pat.study.executed import NotebookError, check, plain
-from pat.study.notebooks import BOOK
+from pat.paths import BOOK
 
 
 class BookError(RuntimeError):

@@ -27,12 +27,9 @@ from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
 from pat import paths
+from pat.paths import BOOK, NOTEBOOKS
 from pat.study.executed import NotebookError, first_line, plain, problems, tidy, write_notebook
 
-# Notebooks and book belong to the checkout; an installed wheel looks in the working directory.
-_ROOT = paths.repo_root() or Path.cwd()
-NOTEBOOKS = _ROOT / "notebooks"
-BOOK = _ROOT / "book"
 
 _KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
