@@ -101,6 +101,7 @@ if pruned:
     axis.axvline(pruned.epoch, color=figures.CRITERION_COLOURS["magnitude"], label="pruning epoch")
 axis.set(xlabel="epoch", ylabel="EPI")
 axis.legend()
+plt.close(figure)  # shown once, as the cell's result
 figure
 
 # %% tags=["hide-input"]

@@ -13,8 +13,8 @@ from torch import nn
 
 pytest.importorskip("papermill")
 
-from pat.study import book, site
 from pat.paths import BOOK
+from pat.study import book, site
 from pat.study.notebooks import list_notebooks
 
 HEAD = '<html><head><link rel="stylesheet" href="style.css"></head><body id="top">'

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from pat.paths import BOOK
 from pat.study import site
 from pat.study.executed import NotebookError, check, plain
-from pat.paths import BOOK
 
 
 class BookError(RuntimeError):

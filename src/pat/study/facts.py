@@ -70,8 +70,10 @@ def _findings(records: Sequence[Record], table: pd.DataFrame, profile: Profile) 
     rows.sort(key=lambda row: row["The paper says"])
     rows += _epi_findings(records, profile, stability)
     agreement = analysis.one_shot_similarity(records)
-    for key, part in agreement.groupby(["architecture", "criterion", "ratio"]):
-        what = f"{key[0]}, {key[1]} {100 * float(key[2]):g} %"
+    for (network, criterion, percent), part in agreement.assign(
+        percent=[f"{100 * ratio:g} %" for ratio in agreement["ratio"]]
+    ).groupby(["architecture", "criterion", "percent"]):
+        what = f"{network}, {criterion} {percent}"
         text = f"Ψ = {analysis.interval(part['psi']).text(2)}"
         statement = "The structure that EPI watches is the one that Algorithm 1 prunes to (implied)"
         rows.append(_row(statement, what, text, len(part), stability))
@@ -111,12 +113,19 @@ def _row(statement: str, what: str, measured: str, n: int, link: str) -> dict[st
 
 def _runs(table: pd.DataFrame) -> list[dict[str, str]]:
     rows = []
-    for key, part in table.groupby(["architecture", "criterion", "ratio"], dropna=False, sort=True):
-        dense = bool(pd.isna(key[1]))
+    labelled = table.assign(
+        pruning=[
+            "dense" if policy == "dense" else f"{criterion} {100 * ratio:g} %"
+            for policy, criterion, ratio in zip(
+                table["policy"], table["criterion"], table["ratio"], strict=True
+            )
+        ]
+    )
+    for (network, pruning), part in labelled.groupby(["architecture", "pruning"]):
         rows.append(
             {
-                "Network": str(key[0]),
-                "Pruning": "dense" if dense else f"{key[1]} {100 * float(key[2]):g} %",
+                "Network": str(network),
+                "Pruning": str(pruning),
                 "Runs": str(len(part)),
                 "Done": str(int((part["status"] == "done").sum())),
                 "Collapsed": str(int((part["status"] == "collapsed").sum())),

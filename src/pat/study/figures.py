@@ -71,7 +71,13 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str) -> Figure:
         axis.legend(loc="lower center", fontsize="small")
     axes[0, 0].set_ylabel("test accuracy (%)")
     figure.suptitle(architecture)
+    return _finished(figure)
+
+
+def _finished(figure: Figure) -> Figure:
+    """Lay out and close a figure, so that a notebook shows what a cell returns and shows it once."""
     figure.tight_layout()
+    plt.close(figure)
     return figure
 
 
@@ -122,8 +128,7 @@ def epi_curves(table: pd.DataFrame, architecture: str, tau: Mapping[str, float])
         legend.set_title("ratio")
         sns.move_legend(axes[0, -1], "center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     figure.suptitle(architecture)
-    figure.tight_layout()
-    return figure
+    return _finished(figure)
 
 
 def measure_curves(table: pd.DataFrame, architecture: str, criterion: str, ratios: list[float]) -> Figure:
@@ -156,8 +161,7 @@ def measure_curves(table: pd.DataFrame, architecture: str, criterion: str, ratio
     if axes[0, -1].get_legend() is not None:
         sns.move_legend(axes[0, -1], "center left", bbox_to_anchor=(1, 0.5), title="", fontsize="small")
     figure.suptitle(architecture)
-    figure.tight_layout()
-    return figure
+    return _finished(figure)
 
 
 def structure_map(table: pd.DataFrame, title: str) -> Figure:
@@ -173,5 +177,4 @@ def structure_map(table: pd.DataFrame, title: str) -> Figure:
                 cbar_kws={"label": "channels, share of the layer's maximum"})  # fmt: skip
     axis.set(title=title, xlabel="epoch", ylabel="")
     axis.tick_params(axis="x", rotation=0)
-    figure.tight_layout()
-    return figure
+    return _finished(figure)

@@ -26,10 +26,8 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
-from pat import paths
 from pat.paths import BOOK, NOTEBOOKS
 from pat.study.executed import NotebookError, first_line, plain, problems, tidy, write_notebook
-
 
 _KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
@@ -50,7 +48,10 @@ class OwnKernelManager(AsyncKernelManager):
             language="python",
             display_name=_KERNELSPEC["display_name"],
             # Figures as data: the script that draws them is on the book's pages once.
-            env={"PLOTLY_RENDERER": "plotly_mimetype"},
+            env={
+                "PLOTLY_RENDERER": "plotly_mimetype",
+                "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm misses widgets nobody wants
+            },
         )
 
 
