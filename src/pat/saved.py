@@ -1,5 +1,6 @@
 """Saved pruned models: weights and structure in one safetensors file, which holds no code to run."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -28,8 +29,9 @@ def save_pruned(
     target = Path(path)
     content = {name: tensor.detach().contiguous().clone() for name, tensor in tensors(model).items()}
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    metadata = {"format": _FORMAT, "notes": json.dumps(dict(notes or {})), "sha256": _digest(content)}
     try:
-        save_file(content, part, metadata={"format": _FORMAT, "notes": json.dumps(dict(notes or {}))})
+        save_file(content, part, metadata=metadata)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
@@ -46,17 +48,16 @@ def load_pruned(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         The same model.
 
     Raises:
-        ValueError: if the file is not a saved model or does not fit ``model``. The model is unchanged then.
+        ValueError: if the file is not a saved model, is damaged or does not fit ``model``. The model is
+            unchanged then.
         FileNotFoundError: if there is no such file.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    read_notes(path)
-    try:
-        content = load_file(os.fspath(path))
-    except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)} is damaged: {error}") from error
+    metadata = _read_metadata(path)
+    content = load_file(os.fspath(path))
+    if _digest(content) != metadata.get("sha256"):
+        raise ValueError(f"{os.fspath(path)} is damaged: its weights do not have the checksum in it")
     try:
         resize(model, {name: tensor.shape for name, tensor in content.items()})
     except ValueError as error:
@@ -74,15 +75,26 @@ def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
         ValueError: if the file is not a saved pruned model.
         FileNotFoundError: if there is no such file.
     """
+    return dict(json.loads(_read_metadata(path)["notes"]))
+
+
+def _read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"no saved model at {os.fspath(path)}")
     try:
         with safe_open(os.fspath(path), "pt") as file:
-            metadata = file.metadata() or {}
+            metadata: dict[str, str] = file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)} is not a safetensors file: {error}") from error
+        raise ValueError(f"{os.fspath(path)} is not a safetensors file, or damaged: {error}") from error
     if metadata.get("format") != _FORMAT:
         raise ValueError(f"{os.fspath(path)} was not written by save_pruned")
-    return dict(json.loads(metadata["notes"]))
+    return metadata
+
+
+def _digest(content: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values: the format itself has no checksum."""
+    from safetensors.torch import save
+
+    return hashlib.sha256(save(dict(content))).hexdigest()

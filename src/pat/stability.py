@@ -1,5 +1,6 @@
 """Stability of structures over time: Eq. 4-6, Algorithm 2's trigger, and the measures to compare with."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -43,7 +44,7 @@ def similarity(counts1: Structure, counts2: Structure) -> float:
         pairs = list(zip(counts1, counts2, strict=True))
     if not pairs:
         raise ValueError("a structure needs at least one layer")
-    return 1 - sum(layer_distance(int(a), int(b)) for a, b in pairs) / len(pairs)
+    return 1 - math.fsum(layer_distance(int(a), int(b)) for a, b in pairs) / len(pairs)
 
 
 class EarlyPruningIndicator:
@@ -107,7 +108,8 @@ class EarlyPruningIndicator:
         needed = self.look_back if self.history == "full" else 1
         value = None
         if len(compared) >= needed:
-            value = sum(similarity(counts, past) for past in compared) / len(compared)
+            # fsum: equal values must not differ by the rounding of another order of terms.
+            value = math.fsum(similarity(counts, past) for past in compared) / len(compared)
         elif compared:  # still undefined, but a change of layers is an error from the start
             similarity(counts, compared[-1])
         if not self.triggered and self._fires(value):
