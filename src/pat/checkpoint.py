@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_DIGEST = 64  # hex digits of the SHA-256 that starts the file, followed by a newline
+_HEAD = 65  # the SHA-256 in hex digits and a newline, before the content
 _TREE = "tree"
 
 
@@ -31,40 +32,49 @@ def save(path: Path, state: Any) -> None:
     tree = json.dumps(_encode(state, tensors)).encode()
     tensors[_TREE] = torch.frombuffer(bytearray(tree), dtype=torch.uint8)
     payload = serialise(tensors)
-    write_whole(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+    write_whole(path, _head(payload) + payload)
 
 
 def load(path: Path) -> Any:
     """Read what :func:`save` wrote; tensors are on the CPU.
 
     Raises:
-        DamagedCheckpoint: if the checksum does not fit or the file is cut short.
+        DamagedCheckpoint: if the checksum does not fit, the file is cut short or has another format.
         FileNotFoundError: if there is no such file.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load as deserialise
 
     content = path.read_bytes()
-    digest, payload = content[:_DIGEST], content[_DIGEST + 1 :]
-    if hashlib.sha256(payload).hexdigest().encode() != digest:
+    payload = content[_HEAD:]
+    if content[:_HEAD] != _head(payload):
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: its checksum does not fit its content")
-    tensors = deserialise(payload)
-    tree = json.loads(bytes(tensors.pop(_TREE).tolist()).decode())
+    try:
+        tensors = deserialise(payload)
+        tree = json.loads(tensors.pop(_TREE).numpy().tobytes())
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DamagedCheckpoint(f"checkpoint {path} was not written by pat: {error}") from None
     return _decode(tree, tensors)
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a reader finds the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
+
+
+def _head(payload: bytes) -> bytes:
+    return hashlib.sha256(payload).hexdigest().encode() + b"\n"
 
 
 def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -73,9 +83,13 @@ def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = value.detach().cpu().contiguous().clone()
         return {"tensor": name}
     if isinstance(value, dict):  # as pairs: an optimizer's keys are ints
-        return {"dict": [[key, _encode(item, tensors)] for key, item in value.items()]}
+        return {"dict": [[_plain(key), _encode(item, tensors)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [_encode(item, tensors) for item in value]
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a checkpoint holds tensors and plain values, not {type(value).__name__}")

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pat import checkpoint, cost
+from pat import cost
 from pat.data import ImageDataset
 from pat.data.augment import generator_for
 from pat.data.manifest import SplitName
@@ -22,7 +21,7 @@ _STEPS_BETWEEN_CHECKS = 100  # reading the loss waits for the device
 
 
 class TrainingFailed(RuntimeError):
-    """Training cannot go on (a loss that is not finite); the message is the reason."""
+    """Training cannot go on (a loss or weights that are not finite); the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ class Trainer:
             after_epoch: called with the trainer after every epoch, to keep a checkpoint.
 
         Raises:
-            TrainingFailed: if the loss is not finite.
+            TrainingFailed: if the loss or a weight is not finite.
         """
         reason = None
         stop = self.recipe.epochs if until is None else until
@@ -173,9 +172,17 @@ class Trainer:
         rate = self.recipe.rate(epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss, accuracy = self._steps(epoch)
-        report = self.pruner.end_epoch()
-        tracked = self._track(report)
+        try:
+            loss, accuracy = self._steps(epoch)
+            report = self.pruner.end_epoch()
+            tracked = self._track(report)
+        except (ValueError, RuntimeError) as error:
+            # Weights are ranked before the loss that they give is seen.
+            if isinstance(error, TrainingFailed) or self._finite():
+                raise
+            raise TrainingFailed(
+                f"weights are not finite in epoch {epoch}, at learning rate {rate:g}: {error}"
+            ) from error
         validation_loss, validation_accuracy = self.evaluate("validation")
         log = EpochLog(
             epoch=epoch,
@@ -194,6 +201,9 @@ class Trainer:
         self.history.append(log)
         self.on_epoch(log)
 
+    def _finite(self) -> bool:
+        return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
+
     def _steps(self, epoch: int) -> tuple[float, float]:
         """The minibatches of one epoch; mean loss and accuracy in percent."""
         recipe, data = self.recipe, self.dataset
@@ -205,8 +215,9 @@ class Trainer:
             batch_size=recipe.batch_size, seed=self.seed, epoch=epoch, augment=recipe.augment
         )
         for step, (images, labels) in enumerate(batches):
-            # Draws inside the model are a function of (seed, epoch, step), so that a branch repeats them.
-            torch.manual_seed(generator_for(self.seed, epoch, step).initial_seed())
+            # Draws inside the model are a function of (seed, epoch, step), so that a branch repeats them;
+            # (seed, epoch, 0) would be the stream of (seed, epoch), which orders the data.
+            torch.manual_seed(generator_for(self.seed, epoch, step + 1).initial_seed())
             with self._autocast():
                 output = self.model(self._arranged(images))
                 loss = F.cross_entropy(output, labels, label_smoothing=recipe.label_smoothing)
@@ -290,7 +301,3 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-
-    def save(self, path: Path) -> None:
-        """Write a checkpoint."""
-        checkpoint.save(path, self.state_dict())
