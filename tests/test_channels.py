@@ -50,6 +50,7 @@ def torch_pruning_sets(model: nn.Module, x: Tensor, layer: str, channel: int) ->
     return found
 
 
+@pytest.mark.filterwarnings("ignore:Unwrapped parameters")
 @pytest.mark.parametrize("name", ["resnet18", *COUNTS, "plain"])
 def test_groups_are_engine_mds_and_torch_prunings(name: str) -> None:
     model, x = build(name)

@@ -439,7 +439,7 @@ def test_emptied_layers(name: str, emptied: list[str]) -> None:
             {"kernel_size": (3, 5), "dilation": (2, 1), "padding": (0, 2), "stride": (1, 3)},
             (9, 10),
         ),
-        (nn.Conv2d, {"kernel_size": 4, "padding": "same"}, (9, 10)),
+        (nn.Conv2d, {"kernel_size": 5, "padding": "same", "dilation": 2}, (9, 10)),
         (nn.Conv2d, {"kernel_size": 2, "padding": "valid"}, (9, 10)),
         (nn.Conv1d, {"kernel_size": 3, "stride": 2}, (11,)),
         (nn.Conv3d, {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"}, (4, 5, 6)),
