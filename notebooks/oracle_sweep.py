@@ -1,3 +1,15 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # Oracle sweep: accuracy against the pruning epoch
 #
@@ -17,7 +29,6 @@ jobs = 2
 
 # %%
 from IPython.display import Markdown, display
-from rich.console import Console
 
 from pat.study import analysis, figures, progress
 from pat.study.profile import load_profile
@@ -26,7 +37,7 @@ from pat.study.sweep import sweep
 
 figures.style()
 scale = load_profile(profile)
-with progress.of_sweep(Console(stderr=True)) as bar:
+with progress.of_sweep(progress.quiet_console()) as bar:
     records = sweep(scale.sweep(preset), open_store(store), jobs=jobs, on_progress=bar)
 runs = analysis.runs_table(records)
 
@@ -50,22 +61,10 @@ bottleneck = scale.architectures[0]
 figures.accuracy_by_epoch(runs, bottleneck)
 
 # %% tags=["hide-input"]
-means = analysis.summary(
-    runs[runs["policy"] == "epoch"], ["architecture", "criterion", "ratio", "prune_epoch"]
-)
-
-
-def cell(row):
-    return analysis.Interval(row["mean"], row["low"], row["high"], row["n"]).text()
-
-
-means["accuracy"] = means.apply(cell, axis=1)
-wide = means.pivot_table(
-    index=["architecture", "criterion", "ratio"], columns="prune_epoch", values="accuracy", aggfunc="first"
-)
-wide.columns = [f"p = {epoch:.0f}" for epoch in wide.columns]
-wide.fillna("").style.set_table_attributes('class="dataframe table"').set_caption(
-    "Test accuracy in percent, mean over seeds [95 % interval], by pruning epoch p."
+pruned = runs[runs["policy"] == "epoch"]
+wide = analysis.by_epoch(pruned, "test_accuracy", digits=1)
+wide.style.set_table_attributes('class="dataframe table"').set_caption(
+    "Test accuracy in percent by pruning epoch p, mean over seeds ± half the 95 % interval."
 )
 
 # %% [markdown]
@@ -97,13 +96,14 @@ figures.accuracy_by_epoch(runs, (others or [bottleneck])[-1])
 # Structural pruning at different epochs leaves different structures, and so different costs.
 
 # %% tags=["hide-input"]
-cost_columns = {"macs_share": "MACs", "parameters_share": "parameters", "training_share": "training MACs"}
-costs = runs[runs["policy"] == "epoch"].groupby(["architecture", "criterion", "ratio", "prune_epoch"])
-costs[list(cost_columns)].mean().rename(columns=cost_columns).reset_index().style.format(
-    {"ratio": "{:.0%}", "prune_epoch": "{:.0f}", **dict.fromkeys(cost_columns.values(), "{:.2f}")}
-).set_table_attributes('class="dataframe table"').hide(axis="index").set_caption(
-    "Mean over seeds, as a share of the dense network's and the dense run's."
-)
+analysis.by_epoch(pruned, "macs_share", digits=2).style.set_table_attributes(
+    'class="dataframe table"'
+).set_caption("Multiply-accumulates of the pruned network, as a share of the dense network's.")
+
+# %% tags=["hide-input"]
+analysis.by_epoch(pruned, "training_share", digits=2).style.set_table_attributes(
+    'class="dataframe table"'
+).set_caption("Multiply-accumulates of the whole training, as a share of the dense run's.")
 
 # %% [markdown]
 # ## What it shows, and what not

@@ -1,3 +1,15 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # Structure stability: does EPI settle, and what else would say so?
 #
@@ -19,7 +31,6 @@ ratios = [0.5, 0.8, 0.9]
 
 # %%
 from IPython.display import Markdown, display
-from rich.console import Console
 
 from pat.study import analysis, figures, progress
 from pat.study.profile import load_profile
@@ -28,7 +39,7 @@ from pat.study.sweep import sweep
 
 figures.style()
 scale = load_profile(profile)
-with progress.of_sweep(Console(stderr=True)) as bar:
+with progress.of_sweep(progress.quiet_console()) as bar:
     records = sweep(scale.sweep(preset), open_store(store), jobs=jobs, on_progress=bar)
 dense = [record for record in records if record.spec.pruning is None]
 stability = analysis.stability_table(dense)
@@ -39,7 +50,7 @@ shown = [ratio for ratio in ratios if ratio in scale.tracking.ratios]
 display(
     Markdown(
         f"**Scale.** {scale.title}; {len(dense)} dense runs of {scale.recipe.epochs} epochs, "
-        f"$r = {scale.tracking.look_back}$; thresholds: the paper's. {scale.purpose}"
+        f"r = {scale.tracking.look_back}; thresholds: the paper's. {scale.purpose}"
     )
 )
 
@@ -89,9 +100,12 @@ table.style.format("{:.3f}").set_table_attributes('class="dataframe table"').set
 # With the paper's thresholds and Algorithm 2's condition on the previous five values.
 
 # %% tags=["hide-input"]
-analysis.epi_epochs(dense, scale).style.set_table_attributes('class="dataframe table"').hide(
-    axis="index"
-).set_caption("Epochs in which EPI would have pruned, one a seed; a dash where it did not trigger in time.")
+choices = analysis.epi_epochs(dense, scale)
+choices.pivot(
+    index=["architecture", "criterion", "threshold"], columns="ratio", values="epochs"
+).style.set_table_attributes('class="dataframe table"').set_caption(
+    "Epochs in which EPI would have pruned, one a seed; a dash where it did not trigger in time."
+)
 
 # %% [markdown]
 # ## Does EPI watch what Algorithm 1 does?
@@ -102,12 +116,11 @@ analysis.epi_epochs(dense, scale).style.set_table_attributes('class="dataframe t
 
 # %% tags=["hide-input"]
 agreement = analysis.one_shot_similarity(records)
-means = analysis.summary(agreement, ["architecture", "criterion", "ratio", "prune_epoch"], value="psi")
-means.style.format(
-    {"ratio": "{:.0%}", "prune_epoch": "{:.0f}", "mean": "{:.3f}", "low": "{:.3f}", "high": "{:.3f}"},
-    na_rep="",
-).set_table_attributes('class="dataframe table"').hide(axis="index").set_caption(
-    "Ψ between the one-shot structure and Algorithm 1's, mean over seeds with its 95 % interval."
+analysis.by_epoch(agreement, "psi", digits=2).style.set_table_attributes(
+    'class="dataframe table"'
+).set_caption(
+    "Ψ between the one-shot structure before epoch p and Algorithm 1's after it, mean over seeds ± half the "
+    "95 % interval."
 )
 
 # %% [markdown]

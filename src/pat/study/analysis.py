@@ -37,6 +37,11 @@ class Interval:
     high: float | None
     n: int
 
+    def plus_minus(self, digits: int = 1) -> str:
+        """``mean ± half-width`` for wide tables."""
+        mean = f"{self.mean:.{digits}f}"
+        return mean if self.high is None else f"{mean} ± {self.high - self.mean:.{digits}f}"
+
     def text(self, digits: int = 1, unit: str = "") -> str:
         """``mean [low, high]`` for tables."""
         mean = f"{self.mean:.{digits}f}{unit}"
@@ -74,6 +79,7 @@ def runs_table(records: Iterable[Record]) -> pd.DataFrame:
                 "architecture": spec.architecture,
                 "criterion": pruning.criterion if pruning else None,
                 "ratio": pruning.ratio if pruning else None,
+                "pruning": f"{pruning.criterion} {100 * pruning.ratio:g} %" if pruning else "dense",
                 "policy": pruning.policy.kind if pruning else "dense",
                 "prune_epoch": result.prune_epoch if result else spec.prune_epoch,
                 "seed": spec.seed,
@@ -104,6 +110,26 @@ def summary(table: pd.DataFrame, by: Sequence[str], value: str = "test_accuracy"
         keys = dict(zip(by, key, strict=True))
         rows.append({**keys, "mean": found.mean, "low": found.low, "high": found.high, "n": found.n})
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
+
+
+def by_epoch(table: pd.DataFrame, value: str, digits: int) -> pd.DataFrame:
+    """A column's mean ± half-width over seeds as text, one column per pruning epoch.
+
+    Returns:
+        Indexed by network and pruning; empty text where there is no run.
+    """
+    means = summary(table, ["architecture", "pruning", "prune_epoch"], value)
+    rows = [
+        {
+            "network": row["architecture"],
+            "pruning": row["pruning"],
+            "epoch": int(row["prune_epoch"]),
+            "text": Interval(row["mean"], row["low"], row["high"], row["n"]).plus_minus(digits),
+        }
+        for row in means.to_dict("records")
+    ]
+    wide = pd.DataFrame(rows).pivot(index=["network", "pruning"], columns="epoch", values="text")
+    return wide.fillna("").rename(columns=lambda epoch: f"p = {epoch}").rename_axis(columns=None)
 
 
 def paired_difference(
@@ -219,22 +245,23 @@ def early_and_late(table: pd.DataFrame) -> pd.DataFrame:
     may be it, and then their difference is zero by construction and left empty.
 
     Returns:
-        One row per architecture, criterion and ratio: ``plateau`` (epoch), ``first`` and ``last`` (text
-        with interval), ``first_low``, ``first_high``, ``last_low``, ``last_high``.
+        Text columns ``network``, ``pruning``, ``plateau``, ``first epoch`` and ``last epoch``.
     """
     rows = []
     pruned = table[table["policy"] == "epoch"]
-    for key, part in pruned.groupby(["architecture", "criterion", "ratio"], sort=True):
+    for (network, pruning), part in pruned.groupby(["architecture", "pruning"], sort=True):
         epochs = part["prune_epoch"]
         best = part.groupby("prune_epoch")["validation_accuracy"].mean().idxmax()
-        row: dict[str, Any] = dict(zip(("architecture", "criterion", "ratio"), key, strict=True))
-        row["plateau epoch"] = f"{best:g}"
-        for side, epoch in (("first", epochs.min()), ("last", epochs.max())):
-            name = f"{side} epoch"
-            row[name] = ""
+        row = {
+            "network": str(network),
+            "pruning": str(pruning),
+            "plateau": f"p = {best:g}",
+        }
+        for side, epoch in (("first epoch", epochs.min()), ("last epoch", epochs.max())):
+            row[side] = ""
             if epoch != best:
                 found = paired_difference(part, {"prune_epoch": epoch}, {"prune_epoch": best})
-                row[name] = f"p = {epoch:.0f}: {found.text()}"
+                row[side] = f"p = {epoch:.0f}: {found.text()}"
         rows.append(row)
     return pd.DataFrame(rows)
 

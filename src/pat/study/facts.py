@@ -19,6 +19,8 @@ from pat.study.store import open_store
 OUTPUT = Path("_generated") / "results.json"
 """Below the book's folder."""
 
+_SHOWN = ("50 %", "80 %")  # ratios whose EPI epochs the front page quotes; the chapter has all
+
 
 def facts(records: Sequence[Record], profile: Profile) -> dict[str, Any]:
     """What the pages quote.
@@ -50,33 +52,35 @@ def _scale(table: pd.DataFrame, profile: Profile) -> str:
         f"{', '.join(table['architecture'].unique())}; {profile.recipe.epochs} epochs; "
         f"{table['seed'].nunique()} seeds; {len(table)} runs. {profile.purpose} The paper trained ResNet34, "
         "ResNet50 and MobileNetV1 on ImageNet for 90 epochs. **No number here is the paper's, or comparable "
-        "with it in size; shapes and signs are what can be compared.**"
+        "with it in size; shapes and signs are what can be compared.** The table is about "
+        f"{profile.architectures[0]}, the counterpart of the paper's ResNet50."
     )
 
 
 def _findings(records: Sequence[Record], table: pd.DataFrame, profile: Profile) -> list[dict[str, str]]:
+    """Estimates for the profile's first network, the counterpart of the paper's ResNet50."""
+    network = profile.architectures[0]
+    own = [record for record in records if record.spec.architecture == network]
     sweep = f"[Oracle sweep](executed/{profile.name}/oracle_sweep.ipynb)"
     stability = f"[Structure stability](executed/{profile.name}/structure_stability.ipynb)"
+    effects = analysis.early_and_late(table[table["architecture"] == network]).to_dict("records")
+    seeds = table[table["architecture"] == network]["seed"].nunique()
     rows = []
-    for effect in analysis.early_and_late(table).to_dict("records"):
-        what = f"{effect['architecture']}, {effect['criterion']} {100 * effect['ratio']:g} %"
-        for statement, column in (
-            ("Pruning at initialisation is worse than a few epochs later (Sec. 4.1)", "first epoch"),
-            ("Pruning late costs accuracy (Sec. 4.1, Fig. 3)", "last epoch"),
-        ):
+    for statement, column in (
+        ("Pruning at initialisation is worse than a few epochs later (Sec. 4.1)", "first epoch"),
+        ("Pruning late costs accuracy (Sec. 4.1, Fig. 3)", "last epoch"),
+    ):
+        for effect in effects:
             if effect[column]:
-                text = f"{effect[column]} points against p = {effect['plateau epoch']}"
-                rows.append(_row(statement, what, text, table["seed"].nunique(), sweep))
-    rows.sort(key=lambda row: row["The paper says"])
-    rows += _epi_findings(records, profile, stability)
-    agreement = analysis.one_shot_similarity(records)
-    for (network, criterion, percent), part in agreement.assign(
-        percent=[f"{100 * ratio:g} %" for ratio in agreement["ratio"]]
-    ).groupby(["architecture", "criterion", "percent"]):
-        what = f"{network}, {criterion} {percent}"
-        text = f"Ψ = {analysis.interval(part['psi']).text(2)}"
-        statement = "The structure that EPI watches is the one that Algorithm 1 prunes to (implied)"
-        rows.append(_row(statement, what, text, len(part), stability))
+                text = f"{effect[column]} points against {effect['plateau']}"
+                rows.append(_row(statement, effect["pruning"], text, seeds, sweep))
+    rows += _epi_findings(own, profile, stability)
+    agreement = analysis.one_shot_similarity(own)
+    for pruning, part in agreement.groupby("pruning", sort=True):
+        # A seed's runs share their dense epochs: one value a seed, its mean over the pruning epochs.
+        text = f"Ψ = {analysis.interval(part.groupby('seed')['psi'].mean()).text(2)}"
+        statement = "The structure that EPI watches is the one that Algorithm 1 leaves (implied)"
+        rows.append(_row(statement, str(pruning), text, seeds, stability))
     return rows
 
 
@@ -86,17 +90,17 @@ def _epi_findings(records: Sequence[Record], profile: Profile, link: str) -> lis
     epi = stability[stability["measure"] == "EPI"].dropna(subset=["value"])
     last = epi[epi["epoch"] == epi["epoch"].max()]
     low, high = min(profile.tracking.ratios), max(profile.tracking.ratios)
-    for key, part in last.groupby(["architecture", "criterion"]):
+    for criterion, part in last.groupby("criterion"):
         sides = [part[part["ratio"] == ratio].set_index("seed")["value"] for ratio in (high, low)]
-        text = analysis.interval((sides[0] - sides[1]).dropna()).text(3)
-        what = f"{key[0]}, {key[1]}, {100 * low:g} % to {100 * high:g} %"
+        text = f"change of EPI {analysis.interval((sides[0] - sides[1]).dropna()).text(3)}"
+        what = f"{criterion}, {100 * low:g} % to {100 * high:g} %"
         statement = "EPI falls as the pruning ratio rises (Sec. 4.5, Fig. 6)"
-        rows.append(_row(statement, what, f"change of EPI {text}", len(sides[0]), link))
+        rows.append(_row(statement, what, text, len(sides[0]), link))
     for row in analysis.epi_epochs(records, profile).to_dict("records"):
-        if row["ratio"] in ("50 %", "80 %"):
-            what = f"{row['architecture']}, {row['criterion']} {row['ratio']}"
+        if row["ratio"] in _SHOWN:
             text = f"prunes in epoch {row['epochs']} of {profile.recipe.epochs} (one a seed; – never)"
             statement = "With its published threshold, EPI finds an early epoch by itself (Sec. 4.2)"
+            what = f"{row['criterion']} {row['ratio']}"
             rows.append(_row(statement, what, text, row["epochs"].count(",") + 1, link))
     return rows
 
@@ -104,7 +108,7 @@ def _epi_findings(records: Sequence[Record], profile: Profile, link: str) -> lis
 def _row(statement: str, what: str, measured: str, n: int, link: str) -> dict[str, str]:
     return {
         "The paper says": statement,
-        "Network and pruning": what,
+        "Pruning": what,
         "Measured here [95 % interval]": measured,
         "n": str(n),
         "Chapter": link,
@@ -113,15 +117,7 @@ def _row(statement: str, what: str, measured: str, n: int, link: str) -> dict[st
 
 def _runs(table: pd.DataFrame) -> list[dict[str, str]]:
     rows = []
-    labelled = table.assign(
-        pruning=[
-            "dense" if policy == "dense" else f"{criterion} {100 * ratio:g} %"
-            for policy, criterion, ratio in zip(
-                table["policy"], table["criterion"], table["ratio"], strict=True
-            )
-        ]
-    )
-    for (network, pruning), part in labelled.groupby(["architecture", "pruning"]):
+    for (network, pruning), part in table.groupby(["architecture", "pruning"], sort=True):
         rows.append(
             {
                 "Network": str(network),

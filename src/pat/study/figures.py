@@ -59,7 +59,7 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str) -> Figure:
     dense = runs[runs["policy"] == "dense"]
     criteria = [c for c in CRITERION_COLOURS if c in set(pruned["criterion"])]
     figure, axes = plt.subplots(
-        1, max(len(criteria), 1), figsize=(4.6 * max(len(criteria), 1), 3.6), sharey=True, squeeze=False
+        1, max(len(criteria), 1), figsize=(4.2 * max(len(criteria), 1), 3.9), sharey=True, squeeze=False
     )
     colours = ratio_colours(sorted(pruned["ratio"].dropna().unique()))
     for axis, criterion in zip(axes[0], criteria, strict=True):
@@ -106,7 +106,7 @@ def epi_curves(table: pd.DataFrame, architecture: str, tau: Mapping[str, float])
     criteria = [c for c in CRITERION_COLOURS if c in set(part["criterion"])]
     colours = ratio_colours(sorted(part["ratio"].unique()))
     figure, axes = plt.subplots(
-        1, len(criteria), figsize=(4.6 * len(criteria), 3.6), sharey=True, squeeze=False
+        1, len(criteria), figsize=(4.2 * len(criteria), 3.9), sharey=True, squeeze=False
     )
     for axis, criterion in zip(axes[0], criteria, strict=True):
         sns.lineplot(
@@ -173,7 +173,7 @@ def structure_map(table: pd.DataFrame, title: str) -> Figure:
     """
     figure, axis = plt.subplots(figsize=(7.2, 0.28 * table.shape[1] + 1.6))
     share = table.T / table.T.max(axis=1).clip(lower=1).to_numpy()[:, None]
-    sns.heatmap(share, ax=axis, cmap="cividis", vmin=0, vmax=1,
+    sns.heatmap(share, ax=axis, cmap="cividis", vmin=0, vmax=1, xticklabels=2,
                 cbar_kws={"label": "channels, share of the layer's maximum"})  # fmt: skip
     axis.set(title=title, xlabel="epoch", ylabel="")
     axis.tick_params(axis="x", rotation=0)

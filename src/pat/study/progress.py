@@ -12,6 +12,11 @@ from pat.study.spec import Spec
 from pat.trainer import EpochLog
 
 
+def quiet_console() -> Console:
+    """For notebooks: plain text on stderr, which the book leaves out."""
+    return Console(stderr=True, force_jupyter=False)
+
+
 def _bar(console: Console, unit: str) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
