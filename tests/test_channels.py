@@ -1,7 +1,8 @@
 """Channel groups: against engine.md's counts, against Torch-Pruning, and by hand on small networks."""
 
 import copy
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -160,6 +161,10 @@ class Net(nn.Module):
     def tall(self, x: Tensor) -> Tensor:
         return x.view(x.size(0), x.shape[1], -1, 4)
 
+    def after(self, x: Tensor, change: Callable[[Tensor], object]) -> Tensor:
+        change(x)
+        return self.end(x)
+
     def end(self, x: Tensor) -> Tensor:
         return self.fc(F.relu(self.c(x)).mean((2, 3)))
 
@@ -184,6 +189,8 @@ FOLLOWED = {
         [("a", ("a", "b")), ONE[1]],
     ),
     "multiply by keyword": (lambda s, x: s.end(torch.mul(s.a(x), other=s.b(x))), JOINED),
+    "add in place": (lambda s, x: s.end(s.a(x).add_(s.b(x))), JOINED),
+    "ReLU in place": (lambda s, x: s.after(s.a(x), F.relu_), ONE),
     "gate": (lambda s, x: s.end(s.a(x) * torch.sigmoid(s.b(x))), JOINED),
     "one minus the gate": (lambda s, x: s.end(s.a(x) * (1 - torch.sigmoid(s.b(x)))), JOINED),
     "divide": (lambda s, x: s.end(s.a(x) / 2), ONE),
@@ -236,6 +243,9 @@ REFUSED = {
     "add one parameter": (lambda s, x: s.end(s.a(x) + s.one), "'c'"),
     "add one map": (lambda s, x: s.end(s.a(x) + s.map(x)), "'c'"),
     "sigmoid": (lambda s, x: s.end(torch.sigmoid(s.a(x))), "'c'"),
+    "in place": (lambda s, x: s.after(s.a(x), lambda y: y.add_(1)), "'c'"),
+    "sigmoid in place": (lambda s, x: s.after(s.a(x), lambda y: y.sigmoid_()), "'c'"),
+    "written into": (lambda s, x: s.after(s.a(x), lambda y: operator.setitem(y, 0, 1.0)), "assignment"),
     "sum of sigmoids": (lambda s, x: s.end(torch.sigmoid(s.a(x)) + s.b(x)), "'c'"),
     "mean over channels": (lambda s, x: s.end(s.a(x) * s.b(x).mean(1, keepdim=True)), "'mean'"),
     "mean over all": (lambda s, x: s.end(s.a(x) * s.b(x).mean()), "'mean'"),

@@ -263,6 +263,9 @@ class _Walk(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         self.values[n] = value = self._value(n, result)
+        for changed in n.all_input_nodes:  # in place, as in x.add_(1): whoever reads x reads the result
+            if isinstance(result, Tensor) and self.env.get(changed) is result:
+                self.values[changed] = value
         inputs = tuple(self._index[i] for i in n.all_input_nodes if i in self._index)
         layer = str(n.target) if n.op == "call_module" and n.target in self.coupling.layers else None
         if n.op != "get_attr" and (inputs or n.op == "placeholder"):
