@@ -1,4 +1,4 @@
-"""The training loop: goes on bit for bit from any epoch, branches as the whole run, and ends with a reason."""
+"""The training loop: goes on bit for bit from any epoch, branches as the whole run, ends with a reason."""
 
 import json
 from collections.abc import Callable

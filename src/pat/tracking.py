@@ -37,6 +37,9 @@ class StabilityTracker:
         look_back: r of Eq. 6.
         multiplicity: filters that one channel of a group stands for, or None to count units.
         min_channels: channels that every group keeps.
+
+    Raises:
+        ValueError: for a ratio that ``min_channels`` does not allow.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class StabilityTracker:
         sizes = {n: g.size * (multiplicity[n] if multiplicity else 1) for n, g in groups.items()}
         self._keep = {ratio: kept_count(sum(sizes.values()), ratio) for ratio in ratios}
         self._recent: dict[str, list[_Snapshot]] = {}
+        self._snapshot({name: torch.zeros(g.size) for name, g in groups.items()})
 
     def update(self, scores: Mapping[str, Scores]) -> dict[str, Any]:
         """Take one epoch's scores per criterion.

@@ -23,6 +23,13 @@ MEASURES = {
 """Name in tables and figures, and key in a record's ``tracked``."""
 
 
+_COLUMNS = [
+    "id", "profile", "dataset", "architecture", "criterion", "ratio", "pruning", "policy",
+    "prune_epoch", "seed", "status", "test_accuracy", "validation_accuracy", "macs", "macs_share",
+    "parameters_share", "training_share", "seconds", "hardware", "commit",
+]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean with its 95 % confidence interval (Student's t over independent values).
@@ -68,48 +75,48 @@ def interval(values: Iterable[float]) -> Interval:
 
 def runs_table(records: Iterable[Record]) -> pd.DataFrame:
     """One row a run: what it was, how it ended, what it cost."""
-    rows = []
-    for record in records:
-        spec, pruning, result, cost = record.spec, record.spec.pruning, record.result, record.cost
-        rows.append(
-            {
-                "id": record.id,
-                "profile": spec.profile,
-                "dataset": spec.dataset,
-                "architecture": spec.architecture,
-                "criterion": pruning.criterion if pruning else None,
-                "ratio": pruning.ratio if pruning else None,
-                "pruning": f"{pruning.criterion} {100 * pruning.ratio:g} %" if pruning else "dense",
-                "policy": pruning.policy.kind if pruning else "dense",
-                "prune_epoch": result.prune_epoch if result else spec.prune_epoch,
-                "seed": spec.seed,
-                "status": record.status,
-                "test_accuracy": result.test_accuracy if result else None,
-                "validation_accuracy": result.validation_accuracy if result else None,
-                "macs": cost.macs if cost else None,
-                "macs_share": cost.macs / cost.dense_macs if cost else None,
-                "parameters_share": cost.parameters / cost.dense_parameters if cost else None,
-                "training_share": cost.training_share if cost else None,
-                "seconds": record.provenance.seconds,
-                "hardware": record.provenance.hardware,
-                "commit": record.provenance.commit,
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_row(record) for record in records], columns=_COLUMNS)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    spec, pruning, result, cost = record.spec, record.spec.pruning, record.result, record.cost
+    return {
+        "id": record.id,
+        "profile": spec.profile,
+        "dataset": spec.dataset,
+        "architecture": spec.architecture,
+        "criterion": pruning.criterion if pruning else None,
+        "ratio": pruning.ratio if pruning else None,
+        "pruning": f"{pruning.criterion} {100 * pruning.ratio:g} %" if pruning else "dense",
+        "policy": pruning.policy.kind if pruning else "dense",
+        "prune_epoch": result.prune_epoch if result else spec.prune_epoch,
+        "seed": spec.seed,
+        "status": record.status,
+        "test_accuracy": result.test_accuracy if result else None,
+        "validation_accuracy": result.validation_accuracy if result else None,
+        "macs": cost.macs if cost else None,
+        "macs_share": cost.macs / cost.dense_macs if cost else None,
+        "parameters_share": cost.parameters / cost.dense_parameters if cost else None,
+        "training_share": cost.training_share if cost else None,
+        "seconds": record.provenance.seconds,
+        "hardware": record.provenance.hardware,
+        "commit": record.provenance.commit,
+    }
 
 
 def summary(table: pd.DataFrame, by: Sequence[str], value: str = "test_accuracy") -> pd.DataFrame:
     """Mean and interval over seeds of one column, per combination of ``by``; failed runs count as missing.
 
     Returns:
-        Columns ``by``, ``mean``, ``low``, ``high``, ``n``.
+        Columns ``by``, ``mean``, ``low``, ``high`` (NaN for a single value), ``n``.
     """
     rows = []
     for key, part in table.dropna(subset=[value]).groupby(list(by), dropna=False, sort=True):
         found = interval(part[value])
         keys = dict(zip(by, key, strict=True))
         rows.append({**keys, "mean": found.mean, "low": found.low, "high": found.high, "n": found.n})
-    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
+    means = pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
+    return means.astype({"mean": float, "low": float, "high": float})
 
 
 def by_epoch(table: pd.DataFrame, value: str, digits: int) -> pd.DataFrame:
@@ -118,18 +125,14 @@ def by_epoch(table: pd.DataFrame, value: str, digits: int) -> pd.DataFrame:
     Returns:
         Indexed by network and pruning; empty text where there is no run.
     """
-    means = summary(table, ["architecture", "pruning", "prune_epoch"], value)
+    runs = table.dropna(subset=["prune_epoch", value])
     rows = [
-        {
-            "network": row["architecture"],
-            "pruning": row["pruning"],
-            "epoch": int(row["prune_epoch"]),
-            "text": Interval(row["mean"], row["low"], row["high"], row["n"]).plus_minus(digits),
-        }
-        for row in means.to_dict("records")
+        (network, pruning, epoch, interval(part[value]).plus_minus(digits))
+        for (network, pruning, epoch), part in runs.groupby(["architecture", "pruning", "prune_epoch"])
     ]
-    wide = pd.DataFrame(rows).pivot(index=["network", "pruning"], columns="epoch", values="text")
-    return wide.fillna("").rename(columns=lambda epoch: f"p = {epoch}").rename_axis(columns=None)
+    long = pd.DataFrame(rows, columns=["network", "pruning", "epoch", "text"])
+    wide = long.pivot(index=["network", "pruning"], columns="epoch", values="text")
+    return wide.fillna("").rename(columns=lambda epoch: f"p = {epoch:g}").rename_axis(columns=None)
 
 
 def paired_difference(

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from pat import models, paths
 from pat.data import load_manifest
-from pat.pruner import Criterion
+from pat.pruner import CRITERIA, Criterion
 from pat.recipe import Recipe
 from pat.study.spec import (
     METHOD_VERSION,
@@ -54,7 +54,7 @@ class Profile(Frozen):
     """Where it was meant to run."""
     dataset: str
     """Name of a manifest."""
-    architectures: tuple[str, ...]
+    architectures: tuple[str, ...] = Field(min_length=1)
     """The first one is the profile's stand-in for the paper's ResNet50."""
     recipe: Recipe
     """Shared by all runs."""
@@ -62,7 +62,7 @@ class Profile(Frozen):
     """What counts as a neuron."""
     tracking: Tracking
     """What is watched in dense epochs."""
-    tau: dict[Criterion, float]
+    tau: dict[Criterion, Annotated[float, Field(ge=0, le=1)]]
     """The EPI threshold of each criterion."""
     threads: int = 1
     """CPU threads of a run."""
@@ -75,9 +75,14 @@ class Profile(Frozen):
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name not in models.list_architectures():
-                known = ", ".join(models.list_architectures())
-                raise ValueError(f"unknown architecture {name!r}; known are {known}")
+            _check_architecture(name)
+        return value
+
+    @field_validator("tau")
+    @classmethod
+    def _complete(cls, value: dict[Criterion, float]) -> dict[Criterion, float]:
+        if missing := [name for name in CRITERIA if name not in value]:
+            raise ValueError(f"expected a threshold of each criterion, {missing[0]} has none")
         return value
 
     def spec(
@@ -106,9 +111,7 @@ class Profile(Frozen):
         if given and len(given) < 3:
             raise ValueError(f"a pruned run needs criterion, ratio and policy, got only {', '.join(given)}")
         name = architecture or self.architectures[0]
-        if name not in models.list_architectures():
-            known = ", ".join(models.list_architectures())
-            raise ValueError(f"unknown architecture {name!r}; known are {known}")
+        _check_architecture(name)
         try:
             pruning = Pruning(criterion=criterion, ratio=ratio, policy=policy) if policy else None  # type: ignore[arg-type]
             fields = {
@@ -158,6 +161,12 @@ class Profile(Frozen):
                     for epoch in cells.epochs
                 ]
         return sorted(dict.fromkeys(specs), key=lambda spec: spec.pruning is not None)
+
+
+def _check_architecture(name: str) -> None:
+    if name not in models.list_architectures():
+        known = ", ".join(models.list_architectures())
+        raise ValueError(f"unknown architecture {name!r}; known are {known}")
 
 
 def list_profiles() -> list[str]:

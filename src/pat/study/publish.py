@@ -5,12 +5,12 @@ from pathlib import Path
 
 from pat.checkpoint import write_whole
 from pat.study.analysis import runs_table
-from pat.study.record import Record, read_record, write_record
+from pat.study.record import Record, write_record
 from pat.study.store import INDEX, Published
 
 
 class PublishConflict(ValueError):
-    """A run is published already with another outcome."""
+    """Publishing would overwrite a record with another, or turn a working store into a published one."""
 
 
 def publish(records: Iterable[Record], target: Path) -> list[Record]:
@@ -22,16 +22,20 @@ def publish(records: Iterable[Record], target: Path) -> list[Record]:
         The records that were new.
 
     Raises:
-        PublishConflict: if a run is there with another outcome, before anything is written.
+        PublishConflict: if a run is there with another outcome, or the target is a working store, before
+            anything is written.
     """
+    if any(target.glob("*/record.json")):
+        raise PublishConflict(f"{target} is a working store; publish to another folder")
     new = []
     for record in records:
-        file = _file(target, record)
-        if not file.is_file():
+        there = Published(target).record(record.spec)
+        if there is None:
             new.append(record)
-        elif not read_record(file).same_outcome(record):
+        elif not there.same_outcome(record):
             raise PublishConflict(
-                f"{record.spec.title} ({record.id[:12]}) is published in {file} with another outcome"
+                f"{record.spec.title} ({record.id[:12]}) is published in {_file(target, record)} "
+                "with another outcome"
             )
     for record in new:
         write_record(_file(target, record), record)

@@ -43,19 +43,11 @@ def check(spec: Spec, data: Path = paths.DATA) -> None:
         ValueError: for an unknown dataset or architecture, changed or missing data, or a model whose
             channels cannot be followed.
     """
-    manifest = load_manifest(spec.dataset)
-    if manifest.checksum != spec.data_checksum:
-        raise ValueError(
-            f"dataset {spec.dataset!r} has checksum {manifest.checksum[:12]}, "
-            f"the run was specified with {spec.data_checksum[:12]}"
-        )
     if spec.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' was asked for, but no CUDA device is available")
     dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device)
     with torch.random.fork_rng():
-        trainer = _trainer(spec, dataset, SILENT, start_epoch=0)
-    if not trainer.pruner.neurons:
-        raise ValueError(f"architecture {spec.architecture!r} has nothing to prune")
+        _trainer(spec, dataset, SILENT, start_epoch=0)
 
 
 def run(
@@ -88,14 +80,14 @@ def run(
     """
     with store.lock(spec):
         found = store.record(spec)
-        missing = set(keep) - set(store.checkpoints(spec))
+        missing = [epochs for epochs in keep if store.load_checkpoint(spec, epochs) is None]
         if found is not None and not missing:
             return found
         threads = torch.get_num_threads()
         torch.set_num_threads(spec.threads)
         try:
             with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-                return _train(spec, store, data, frozenset(keep), branch, watcher, found)
+                return _train(spec, store, data, frozenset(keep), missing, branch, watcher, found)
         finally:
             torch.set_num_threads(threads)
 
@@ -105,12 +97,15 @@ def _train(
     store: Store,
     data: Path,
     keep: frozenset[int],
+    missing: Collection[int],
     branch: bool,
     watcher: Watcher,
     found: Record | None,
 ) -> Record:
     dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device)
-    trainer, trunk, spent = _start(spec, store, dataset, branch, watcher)
+    # Not after a checkpoint that is wanted and not there: other runs start from it.
+    last = min(missing, default=spec.recipe.epochs)
+    trainer, trunk, spent = _start(spec, store, dataset, last, branch, watcher)
     begin = time.perf_counter()
 
     def seconds() -> float:
@@ -123,7 +118,7 @@ def _train(
 
     reason, outcome = None, None
     try:
-        until = max(keep) if found is not None else None  # a record there, checkpoints gone
+        until = max(missing) if found is not None else None  # a record there, checkpoints gone
         outcome = trainer.train(until=until, after_epoch=after_epoch)
     except TrainingFailed as failure:
         reason = str(failure)
@@ -144,14 +139,21 @@ def _train(
 
 @lru_cache(maxsize=1)  # a process trains many runs on the same data
 def _dataset(name: str, checksum: str, root: Path, device: str) -> ImageDataset:
-    return open_dataset(load_manifest(name), root=root, device=torch.device(device))
+    manifest = load_manifest(name)
+    if manifest.checksum != checksum:
+        raise ValueError(
+            f"dataset {name!r} has checksum {manifest.checksum[:12]}, "
+            f"the run was specified with {checksum[:12]}"
+        )
+    return open_dataset(manifest, root=root, device=torch.device(device))
 
 
 def _start(
-    spec: Spec, store: Store, dataset: ImageDataset, branch: bool, watcher: Watcher
+    spec: Spec, store: Store, dataset: ImageDataset, last: int, branch: bool, watcher: Watcher
 ) -> tuple[Trainer, str | None, float]:
-    """A trainer ready to go on: from its own last checkpoint, else from the trunk's, else from scratch."""
-    for epochs in reversed(store.checkpoints(spec)):
+    """A trainer ready to go on: from its own latest checkpoint of at most ``last`` epochs, else from the
+    trunk's, else from scratch."""
+    for epochs in reversed([epochs for epochs in store.checkpoints(spec) if epochs <= last]):
         state: Any = store.load_checkpoint(spec, epochs)
         if state is not None:
             start = 0 if state["trunk"] is None else (spec.prune_epoch or 0)

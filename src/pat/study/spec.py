@@ -160,6 +160,11 @@ class Spec(Frozen):
             raise ValueError(
                 f"pruning.policy: the range {policy.low} to {policy.high} does not lie in 0 to {epochs - 1}"
             )
+        if isinstance(policy, EPI) and policy.fallback is not None and policy.fallback >= epochs:
+            raise ValueError(
+                f"pruning.policy.fallback: {policy.fallback} is beyond the schedule of {epochs} epochs "
+                f"(0 to {epochs - 1})"
+            )
         return self
 
     @property
@@ -177,8 +182,8 @@ class Spec(Frozen):
 
     @property
     def prune_epoch(self) -> int | None:
-        """The pruning epoch, if the spec alone tells."""
-        if self.pruning is None:
+        """The pruning epoch, if the spec alone tells (EPI may trigger before its fall-back epoch)."""
+        if self.pruning is None or isinstance(self.pruning.policy, EPI):
             return None
         return self.pruning.policy.build(self.seed).prune_epoch
 

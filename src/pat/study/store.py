@@ -1,9 +1,10 @@
 """Stores: where runs are kept while they are made (``runs/``) and once they are published (``results/``)."""
 
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -14,6 +15,8 @@ from pat.study.spec import Spec
 
 INDEX = "runs.csv"
 """The table that every published store has, and by which it is known."""
+
+_ID = re.compile("[0-9a-f]{64}")
 
 
 class Store:
@@ -39,12 +42,15 @@ class Store:
 
     def records(self) -> list[Record]:
         """All records, in the order of their ids; damaged ones are set aside and named on stderr."""
-        found = [self._read(file) for file in sorted(self.root.glob("*/record.json"))]
+        found = [self._read(folder / "record.json") for folder in self._folders()]
         return [record for record in found if record is not None]
+
+    def _folders(self) -> list[Path]:
+        return [path for path in sorted(self.root.glob("*")) if path.is_dir() and _ID.fullmatch(path.name)]
 
     def _read(self, file: Path) -> Record | None:
         try:
-            return read_record(file)
+            return _of_run(file, file.parent.name)
         except FileNotFoundError:
             return None
         except DamagedRecord as error:
@@ -75,15 +81,22 @@ class Store:
             return None
 
     @contextmanager
-    def lock(self, spec: Spec) -> Iterator[None]:
-        """Only one process trains a run; the lock goes with the process that holds it."""
+    def lock(self, spec: Spec, *, wait: bool = True) -> Iterator[None]:
+        """Only one process trains a run; the lock goes with the process that holds it.
+
+        Raises:
+            TimeoutError: if another process holds it and ``wait`` is off.
+        """
         folder = self.folder(spec)
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
+        with _lock(folder, wait):
             yield
 
     def clean(self, spec: Spec, keep: Iterable[int] = ()) -> None:
-        """Remove a run's checkpoints except some, and unfinished files of dead processes."""
+        """Remove a run's checkpoints except some, and unfinished files of dead processes.
+
+        Only with the run's lock: another process may be writing.
+        """
         wanted = set(keep)
         for epochs in self.checkpoints(spec):
             if epochs not in wanted:
@@ -94,26 +107,40 @@ class Store:
     def unfinished(self) -> list[tuple[str, int]]:
         """Ids of runs without a record, and how many epochs their checkpoints hold."""
         rows = []
-        for folder in sorted(self.root.glob("*/epochs")):
-            kept = [int(file.stem) for file in folder.glob("[0-9]*.ckpt")]
-            if kept and not (folder.parent / "record.json").is_file():
-                rows.append((folder.parent.name, max(kept)))
+        for folder in self._folders():
+            kept = [int(file.stem) for file in (folder / "epochs").glob("[0-9]*.ckpt")]
+            if kept and not (folder / "record.json").is_file():
+                rows.append((folder.name, max(kept)))
         return rows
 
     def collect_garbage(self) -> int:
-        """Remove what no unfinished run needs: checkpoints of finished runs and remains; bytes freed."""
+        """Remove checkpoints of finished runs and remains of dead processes; bytes freed.
+
+        Runs that are being trained are left alone.
+        """
         freed = 0
-        for folder in sorted(p for p in self.root.glob("*") if p.is_dir()):
-            finished = (folder / "record.json").is_file()
-            doomed = list(folder.rglob(".*.part"))
-            if finished:
-                doomed += [p for p in (folder / "epochs").glob("*.ckpt*") if p.is_file()]
-            for path in doomed:
-                freed += path.stat().st_size
-                path.unlink()
-            if finished:
-                shutil.rmtree(folder / "epochs", ignore_errors=True)
+        for folder in self._folders():
+            with suppress(TimeoutError), _lock(folder, wait=False):
+                freed += _collect(folder)
         return freed
+
+
+def _collect(folder: Path) -> int:
+    finished = (folder / "record.json").is_file()
+    doomed = list(folder.rglob(".*.part"))
+    if finished:
+        doomed += [path for path in (folder / "epochs").glob("*.ckpt*") if path.is_file()]
+    freed = 0
+    for path in doomed:
+        freed += path.stat().st_size
+        path.unlink()
+    if finished:
+        shutil.rmtree(folder / "epochs", ignore_errors=True)
+    return freed
+
+
+def _lock(folder: Path, wait: bool) -> FileLock:
+    return FileLock(folder / "lock", timeout=-1 if wait else 0)
 
 
 class Published:
@@ -131,11 +158,11 @@ class Published:
             DamagedRecord: if the file was changed.
         """
         file = self.root / spec.profile / f"{spec.id}.json"
-        return read_record(file) if file.is_file() else None
+        return _of_run(file, spec.id) if file.is_file() else None
 
     def records(self) -> list[Record]:
         """All records, in the order of profiles and ids."""
-        return [read_record(file) for file in sorted(self.root.glob("*/*.json"))]
+        return [_of_run(file, file.stem) for file in sorted(self.root.glob("*/*.json"))]
 
 
 AnyStore = Store | Published
@@ -147,10 +174,19 @@ def open_store(root: str | Path) -> AnyStore:
     return Published(path) if (path / INDEX).is_file() else Store(path)
 
 
+def _of_run(file: Path, run_id: str) -> Record:
+    """A record whose place says which run it is of."""
+    record = read_record(file)
+    if record.id != run_id:
+        raise DamagedRecord(f"record {file} is of another run, {record.id}")
+    return record
+
+
 def set_aside(file: Path, why: str) -> None:
     """Rename a damaged file, so that it is neither used nor lost, and say so on stderr."""
     number = 1
     while (target := file.with_name(f"{file.name}.damaged-{number}")).exists():
         number += 1
-    file.rename(target)
+    with suppress(FileNotFoundError):  # another process was first
+        file.rename(target)
     print(f"{why}; set aside as {target.name}, the run is done again", file=sys.stderr)

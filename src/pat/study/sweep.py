@@ -3,8 +3,9 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def sweep(
             f"{missing[0].title} ({missing[0].id[:12]}); name a working store to train them"
         )
     if missing and isinstance(store, Store):
-        for spec in {(s.architecture, s.dataset, s.device): s for s in missing}.values():
+        for spec in {_setting(spec): spec for spec in missing}.values():
             check(spec, data)
         _train(plan(missing), store, jobs, data, on_progress)
         found = {spec.id: store.record(spec) for spec in specs}
@@ -107,6 +108,12 @@ def sweep(
     if lost:
         raise RuntimeError(f"{lost[0].title} ({lost[0].id[:12]}) left no record")
     return [record for record in records if record is not None]
+
+
+def _setting(spec: Spec) -> tuple[Hashable, ...]:
+    """What decides whether a run can start."""
+    data = (spec.dataset, spec.data_checksum, spec.device)
+    return (*data, spec.architecture, spec.neurons, spec.tracking, spec.pruning and spec.pruning.ratio)
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,8 @@ def _train(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     for trunk in trunks:
-        store.clean(trunk.spec)
+        with suppress(TimeoutError), store.lock(trunk.spec, wait=False):
+            store.clean(trunk.spec)
 
 
 def _branches(trunk: Trunk) -> list[_Job]:
