@@ -15,8 +15,15 @@ from pat.channels import ChannelGroups
 class Plain(nn.Module):
     """What a user would write: convolutions, a skip, a pool, a classifier; a few hundred parameters."""
 
-    def __init__(self, width: int = 8, classes: int = 10, channels: int = 1) -> None:
+    def __init__(
+        self,
+        width: int = 8,
+        classes: int = 10,
+        channels: int = 1,
+        activation: Callable[[Tensor], Tensor] = torch.relu,
+    ) -> None:
         super().__init__()
+        self.activation = activation
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, 2 * width, 3, padding=1, bias=False)
@@ -27,10 +34,10 @@ class Plain(nn.Module):
         self.fc = nn.Linear(2 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.bn1(self.conv1(x)))
-        x = torch.relu(self.bn2(self.conv2(x)))
-        x = torch.relu(x + self.bn3(self.conv3(x)))
-        x = torch.relu(self.conv4(x))
+        x = self.activation(self.bn1(self.conv1(x)))
+        x = self.activation(self.bn2(self.conv2(x)))
+        x = self.activation(x + self.bn3(self.conv3(x)))
+        x = self.activation(self.conv4(x))
         return self.fc(x.mean((2, 3)))
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 import torch_pruning
 import torchvision
 from networks import Plain, assert_unchanged, build, difference, random_masks, roughen, snapshot
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from pat import channels, surgery
@@ -306,6 +307,8 @@ REFUSED_LAYERS = {
     "weight norm": (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1)), "weight"),
     "spectral norm": (nn.utils.spectral_norm(nn.Conv2d(8, 8, 1)), "weight"),
     "sigmoid": (nn.Sigmoid(), "zero"),
+    "sigmoid, then no shift": (nn.Sequential(nn.Sigmoid(), nn.BatchNorm2d(8, affine=False)), "zero"),
+    "BatchNorm with a sigmoid in it": (BatchNormAct2d(8, act_layer=nn.Sigmoid), "zero"),
     "hard tanh away from 0": (nn.Hardtanh(0.5, 1), "zero"),
     "padding with ones": (nn.ConstantPad2d(1, 1.0), "zero"),
     "a subclass with another forward": (Shifted(), "zero"),
@@ -499,6 +502,8 @@ def test_depthwise_convolution_with_several_filters_a_channel() -> None:
         nn.InstanceNorm2d(8, affine=True, track_running_stats=True),
         nn.BatchNorm2d(8, affine=False),
         nn.Hardtanh(-1, 1),
+        nn.Sequential(nn.Sigmoid(), nn.BatchNorm2d(8)),  # its scale and shift are masked
+        BatchNormAct2d(8, act_layer=nn.SiLU),
         nn.Upsample(scale_factor=2),
         nn.Sequential(nn.ReLU6(), nn.AvgPool2d(3, 1, 1), nn.MaxPool2d(3, 1, 1), nn.GELU()),
     ],
