@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pat import paths
 
@@ -56,11 +56,20 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        typer.echo(f"pat: {error}", err=True)
+        typer.echo(f"pat: {_one_line(error)}", err=True)
         raise typer.Exit(BAD_INPUT) from None
     except KeyboardInterrupt:
         typer.echo("pat: stopped; the same command goes on from the last checkpoint", err=True)
         raise typer.Exit(130) from None
+
+
+def _one_line(error: Exception) -> str:
+    from pydantic import ValidationError
+
+    from pat.study.spec import explain
+
+    message = explain(error) if isinstance(error, ValidationError) else str(error)
+    return " ".join(message.split())
 
 
 @app.command()
@@ -99,11 +108,15 @@ def run(
         dense = ratio is None or when == When.never
         if prune_epoch is not None and (dense or when != When.epoch):
             raise ValueError("--prune-epoch needs --ratio, and no other --policy than 'epoch'")
-        if when == When.epoch and prune_epoch is None:
-            raise ValueError("--policy epoch needs --prune-epoch")
+        if threshold is not None and (dense or when != When.epi):
+            raise ValueError("--threshold needs --ratio, and no other --policy than 'epi'")
+        if ratio is None and policy not in (None, When.never):
+            raise ValueError(f"--policy {when} needs --ratio, the share of neurons to remove")
         choice: PolicySpec
         if when == When.epoch:
-            choice = AtEpoch(epoch=-1 if prune_epoch is None else prune_epoch)
+            if prune_epoch is None:
+                raise ValueError("--policy epoch needs --prune-epoch")
+            choice = AtEpoch(epoch=prune_epoch)
         elif when == When.random:
             choice = RandomEpoch(high=chosen.recipe.epochs // 3)
         else:
@@ -254,7 +267,7 @@ def profiles() -> None:
     from pat.study.profile import list_profiles, load_profile
 
     with _clear_errors():
-        table = Table("profile", "data set", "networks", "machine", "sweeps")
+        table = Table(Column("profile", no_wrap=True), "data set", "networks", "machine", "sweeps")
         for name in list_profiles():
             found = load_profile(name)
             table.add_row(
@@ -281,7 +294,9 @@ def data_list() -> None:
     from pat.data import list_manifests, load_manifest
 
     with _clear_errors():
-        table = Table("data set", "title", "train", "validation", "test", "classes", "pixels")
+        table = Table(
+            Column("data set", no_wrap=True), "title", "train", "validation", "test", "classes", "pixels"
+        )
         for name in list_manifests():
             found = load_manifest(name)
             counts = [str(found.splits[split].count) for split in ("train", "validation", "test")]
