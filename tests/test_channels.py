@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pat import channels, surgery
 from pat.channels import ChannelGroups, UnsupportedOperation, trace
-from pat.operations import _RULES
+from pat.rules import _RULES
 
 torch.set_num_threads(1)
 

@@ -169,7 +169,7 @@ class TestWheel:
             for line in metadata.splitlines()
             if line.startswith("Requires-Dist: ") and "extra ==" not in line
         }
-        assert required == {"torch", "safetensors"}
+        assert required == {"torch", "safetensors", "numpy"}
 
     def test_import_alone_is_light(self, wheel: Path, tmp_path: Path) -> None:
         target = tmp_path / "target"

@@ -549,3 +549,16 @@ def test_resnet18_end_to_end() -> None:
     assert pruner.status == "sparse"
     assert torch.isfinite(model(x)).all()
     assert sum(g.size for g in trace(model, x).values()) < sum(g.size for g in pruner.groups.values())
+
+
+def test_an_optimizer_that_cannot_be_cut_is_refused_before_anything_is_masked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(OPTIMIZERS, "adafactor", lambda m: torch.optim.Adafactor(m.parameters()))
+    loop = Loop("adafactor")
+    loop.steps(range(STEPS))
+    loop.pat.end_epoch()
+    with pytest.raises(ValueError, match="Adafactor keeps"):
+        loop.steps(range(STEPS))
+    assert all(bool(mask.all()) for mask in loop.pat.kept.values())
+    assert not any(bool((p == 0).flatten(1).all(1).any()) for p in loop.model.parameters() if p.dim() > 1)

@@ -242,6 +242,8 @@ class PruningAwareTraining:
             return
         latest = self._last_scores if unscored and self._last_scores else self._scores(self.criterion)
         scores = {name: torch.where(self.kept[name], score, -torch.inf) for name, score in latest.items()}
+        if self._steps_done == 0:
+            surgery.check_optimizer(self.model, self.optimizer, groups=self.groups)
         best = self._top(scores, self._schedule[step - 1])
         self.kept = {name: best[name] & kept for name, kept in self.kept.items()}
         self._steps_done = step
@@ -323,6 +325,7 @@ class PruningAwareTraining:
             "count": self._count,
             "keep": self._keep,
             "schedule": self._schedule,
+            "prune_at": self._prune_at,
             "min_channels": self._min_channels,
             "groups": {name: group.size for name, group in self.neurons.items()},
         }

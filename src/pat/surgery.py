@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pat.channels import ChannelGroups, Slot, register
-from pat.operations import convolution, norm_layer
+from pat.layer_rules import convolution, norm_layer
 
 Sizes = dict[str, list[int]]
 
@@ -78,14 +78,23 @@ def remove(
     for each in models:
         _check_sizes(each, groups.slots)
     if optimizer is not None:
-        for name in plan:
-            tensor = _tensor(model, name)
-            if isinstance(tensor, nn.Parameter):
-                _check_state(optimizer, name, tensor)
+        check_optimizer(model, optimizer, groups=groups)
     for each in models:
         for name, cuts in plan.items():
             _cut(each, name, cuts, optimizer if each is model else None)
         refresh(each, {name.rpartition(".")[0] for name in plan})
+
+
+def check_optimizer(model: nn.Module, optimizer: Optimizer, *, groups: ChannelGroups) -> None:
+    """Find out before anything is masked whether an optimizer's state can be cut with the channels.
+
+    Raises:
+        ValueError: if a state is not laid out like its parameter (as Adafactor's factored moments).
+    """
+    for slot in groups.slots:
+        tensor = _tensor(model, slot.tensor)
+        if isinstance(tensor, nn.Parameter):
+            _check_state(optimizer, slot.tensor, tensor)
 
 
 def sizes(model: nn.Module) -> Sizes:
