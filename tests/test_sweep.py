@@ -44,6 +44,12 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "runs")
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the seconds that a fresh interpreter takes."""
+    monkeypatch.setattr(sweeps, "_executor", lambda jobs: ThreadPoolExecutor(1))
+
+
 def assert_as(expected: dict[str, Record], records: list[Record]) -> None:
     for record in records:
         assert record.same_outcome(expected[record.id]), record.spec.title
@@ -261,8 +267,8 @@ def test_two_processes_give_what_single_runs_give(store: Store, expected: dict[s
     assert told == []
 
 
-def test_one_process_gives_the_same_and_goes_on_where_a_store_is_partial(
-    store: Store, expected: dict[str, Record]
+def test_one_job_gives_the_same_and_goes_on_where_a_store_is_partial(
+    store: Store, expected: dict[str, Record], in_this_process: None
 ) -> None:
     """The trunk's record is there, its checkpoints are gone, one of them only."""
     run(dense(), store, keep=EPOCHS)
@@ -299,9 +305,8 @@ def test_an_interrupted_trunk_still_gives_early_checkpoints(store: Store) -> Non
 
 
 def test_a_sweep_of_branches_alone_trains_their_trunk(
-    store: Store, expected: dict[str, Record], monkeypatch: pytest.MonkeyPatch
+    store: Store, expected: dict[str, Record], in_this_process: None
 ) -> None:
-    monkeypatch.setattr(sweeps, "_executor", ThreadPoolExecutor)
     told: list[Progress] = []
     assert_as(expected, sweep([pruned(2), pruned(0), pruned(2)], store, on_progress=told.append))
     assert [(p.done, p.total) for p in told] == [(1, 2), (2, 2)]
@@ -374,7 +379,10 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_killed_sweep_goes_on_to_the_same_records_and_leaves_no_process(
-    store: Store, started: Callable[[], subprocess.Popen[bytes]], expected: dict[str, Record]
+    store: Store,
+    started: Callable[[], subprocess.Popen[bytes]],
+    expected: dict[str, Record],
+    in_this_process: None,
 ) -> None:
     parent = started()
     wait_for(lambda: len(list(store.root.glob("*/epochs/0002.ckpt"))) > 0, 120)
@@ -394,5 +402,5 @@ def test_a_killed_sweep_goes_on_to_the_same_records_and_leaves_no_process(
     for file in sorted(store.root.glob("*/epochs/*.ckpt"))[-1:]:
         flip(file, file.stat().st_size // 3)
 
-    assert_as(expected, sweep(TWO_SEEDS, store, jobs=2))
+    assert_as(expected, sweep(TWO_SEEDS, store))
     assert list(store.root.rglob("*.part")) == []
