@@ -195,7 +195,7 @@ def test_the_callers_random_state_and_threads_are_left_alone(store: Store) -> No
     torch.manual_seed(3)
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
     check(dense())
-    run(dense(threads=2, recipe=recipe(epochs=2)), store)
+    run(dense(threads=2, recipe=recipe(epochs=2, batch_size=747)), store)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.get_num_threads() == threads
 
@@ -385,20 +385,14 @@ def test_a_killed_sweep_goes_on_to_the_same_records_and_leaves_no_process(
     in_this_process: None,
 ) -> None:
     parent = started()
-    wait_for(lambda: len(list(store.root.glob("*/epochs/0002.ckpt"))) > 0, 120)
-    assert len(members(parent.pid)) >= 3
-    parent.kill()  # the parent alone
+    wait_for(lambda: len(list(store.root.glob("*/record.json"))) >= 3, 120)
+    workers = sorted(set(members(parent.pid)) - {parent.pid})
+    os.kill(parent.pid, signal.SIGKILL)
+    os.kill(workers[-1], signal.SIGKILL)
     parent.wait()
-    wait_for(lambda: members(parent.pid) == [], 20)
-    done = len(list(store.root.glob("*/record.json")))
-    assert done < len(TWO_SEEDS)
-
-    group = started()
-    wait_for(lambda: len(list(store.root.glob("*/record.json"))) >= 4, 120)
-    os.killpg(group.pid, signal.SIGKILL)
-    group.wait()
-    done = len(list(store.root.glob("*/record.json")))
-    assert done < len(TWO_SEEDS)
+    wait_for(lambda: members(parent.pid) == [], 20)  # the other worker follows its parent
+    assert len(workers) >= 2
+    assert len(list(store.root.glob("*/record.json"))) < len(TWO_SEEDS)
     for file in sorted(store.root.glob("*/epochs/*.ckpt"))[-1:]:
         flip(file, file.stat().st_size // 3)
 
