@@ -160,13 +160,18 @@ def sweep(
     from pat.study import progress
     from pat.study.profile import load_profile
     from pat.study.store import open_store
+    from pat.study.sweep import WorkerLost
     from pat.study.sweep import sweep as start
 
     with _clear_errors():
         specs = load_profile(profile).sweep(preset)
         console = Console()
         with progress.of_sweep(console) as bar:
-            records = start(specs, open_store(store), jobs=jobs, data=data, on_progress=bar)
+            try:
+                records = start(specs, open_store(store), jobs=jobs, data=data, on_progress=bar)
+            except WorkerLost as error:
+                typer.echo(f"pat: {error}", err=True)
+                raise typer.Exit(FAILED) from None
         failed = [record for record in records if record.status == "failed"]
         console.print(f"{len(records)} runs in {store}, {bar.trained} trained now, {len(failed)} failed")
         for record in failed:

@@ -92,6 +92,10 @@ def magnitude_scores(model: nn.Module, groups: Mapping[str, ChannelGroup]) -> di
     return {name: score.cpu() for name, score in scores.items()}
 
 
+class NoScores(RuntimeError):
+    """No minibatch with finite gradients was seen, so that there is nothing to rank by."""
+
+
 class TaylorScores:
     """Mean of the gradient criterion over minibatches, for all groups at once.
 
@@ -216,10 +220,10 @@ class TaylorScores:
         """Scores per group name, each ``[group.size]``, on the CPU.
 
         Raises:
-            RuntimeError: if no finite minibatch was added since the last :meth:`reset`.
+            NoScores: if no finite minibatch was added since the last :meth:`reset`.
         """
         if self._sum is None or self.minibatches == 0:
-            raise RuntimeError(f"no minibatch with finite gradients to average ({self.skipped} skipped)")
+            raise NoScores(f"no minibatch with finite gradients to average ({self.skipped} skipped)")
         flat = (self._sum / self.minibatches).cpu()
         return dict(zip(self._sizes, torch.split(flat, list(self._sizes.values())), strict=True))
 

@@ -187,7 +187,7 @@ class PruningAwareTraining:
             The epoch's report, also appended to :attr:`reports`.
 
         Raises:
-            RuntimeError: if an epoch had no minibatch with finite gradients to score.
+            NoScores: if an epoch had no minibatch with finite gradients to score.
             LayerCollapse: if masking cut the last path through the model.
         """
         finish: dict[Status, Callable[[], EpochReport]] = {

@@ -13,6 +13,7 @@ from pat import cost
 from pat.data import ImageDataset
 from pat.data.augment import generator_for
 from pat.data.manifest import SplitName
+from pat.importance import NoScores
 from pat.pruner import EpochReport, LayerCollapse, PruningAwareTraining
 from pat.recipe import Recipe
 from pat.tracking import StabilityTracker
@@ -176,6 +177,8 @@ class Trainer:
             loss, accuracy = self._steps(epoch)
             report = self.pruner.end_epoch()
             tracked = self._track(report)
+        except NoScores as error:
+            raise TrainingFailed(f"epoch {epoch}: {error}") from error
         except (ValueError, RuntimeError) as error:
             # Weights are ranked before the loss that they give is seen.
             if isinstance(error, TrainingFailed) or self._finite():

@@ -262,7 +262,10 @@ def early_and_late(table: pd.DataFrame) -> pd.DataFrame:
         }
         for side, epoch in (("first epoch", epochs.min()), ("last epoch", epochs.max())):
             row[side] = ""
-            if epoch != best:
+            paired = set(part[epochs == epoch].dropna(subset=["test_accuracy"])["seed"]) & set(
+                part[epochs == best].dropna(subset=["test_accuracy"])["seed"]
+            )
+            if epoch != best and paired:
                 found = paired_difference(part, {"prune_epoch": epoch}, {"prune_epoch": best})
                 row[side] = f"p = {epoch:.0f}: {found.text()}"
         rows.append(row)

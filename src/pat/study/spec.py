@@ -121,7 +121,7 @@ class Tracking(Frozen):
 class Spec(Frozen):
     """One run, with everything resolved that decides its result."""
 
-    profile: str
+    profile: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     """The scale it belongs to."""
     dataset: str
     """Name of the manifest."""

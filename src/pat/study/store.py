@@ -66,7 +66,7 @@ class Store:
 
     def checkpoints(self, spec: Spec) -> list[int]:
         """After how many epochs there are checkpoints, ascending (whole or not)."""
-        return sorted(int(file.stem) for file in (self.folder(spec) / "epochs").glob("[0-9]*.ckpt"))
+        return sorted(int(file.stem) for file in (self.folder(spec) / "epochs").glob("[0-9]" * 4 + ".ckpt"))
 
     def load_checkpoint(self, spec: Spec, epochs: int) -> object | None:
         """A checkpoint's content, or None if it is missing; a damaged one is set aside and named."""
@@ -108,7 +108,7 @@ class Store:
         """Ids of runs without a record, and how many epochs their checkpoints hold."""
         rows = []
         for folder in self._folders():
-            kept = [int(file.stem) for file in (folder / "epochs").glob("[0-9]*.ckpt")]
+            kept = [int(file.stem) for file in (folder / "epochs").glob("[0-9]" * 4 + ".ckpt")]
             if kept and not (folder / "record.json").is_file():
                 rows.append((folder.name, max(kept)))
         return rows

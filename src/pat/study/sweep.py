@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import suppress
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,10 @@ from pat.study.store import AnyStore, Store
 
 class MissingRuns(ValueError):
     """A published store lacks runs, and nothing is trained into it."""
+
+
+class WorkerLost(RuntimeError):
+    """A training process died, killed from outside or for its memory; what it had finished is kept."""
 
 
 @dataclass
@@ -88,6 +92,7 @@ def sweep(
     Raises:
         ValueError: before any training, if a run cannot start or ``jobs`` is under 1.
         MissingRuns: if the store is published and lacks some.
+        WorkerLost: if a process died.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
@@ -130,7 +135,10 @@ def _train(
     data: Path,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    """Trunks first, each one's branches as soon as it is done, longest runs first."""
+    """Trunks first, each one's branches as soon as it is done, longest runs first.
+
+    Checkpoints of trunks stay, since another sweep may start from them; ``pat gc`` removes them.
+    """
     total = sum(t.wanted + len(t.branches) for t in trunks)
     done = 0
     ready = []
@@ -151,17 +159,17 @@ def _train(
                 for future in finished:
                     job, record = running.pop(future), future.result()
                     if job.spec.pruning is None:
-                        # A trunk's branches go first, so that its checkpoints can go soon.
                         ready = _branches(job.trunk) + ready
                     if job.spec.pruning is not None or job.trunk.wanted:
                         done += 1
                         on_progress(Progress(done, total, record))
+        except BrokenProcessPool:
+            raise WorkerLost(
+                "a training process died (killed, perhaps for its memory); the same command goes on"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    for trunk in trunks:
-        with suppress(TimeoutError), store.lock(trunk.spec, wait=False):
-            store.clean(trunk.spec)
 
 
 def _branches(trunk: Trunk) -> list[_Job]:
