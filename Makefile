@@ -13,6 +13,7 @@ STAMP := $(VENV)/.setup
 SETUP_LOG := $(VENV)/setup.log
 BOOK_HTML := book/_build/html
 CACHE := $(CURDIR)/build/cache
+$(shell mkdir -p $(CACHE))
 IN_VENV := PATH="$$(cd $(BIN) && pwd):$$PATH"
 
 # Tools that would write to the home directory write here instead.

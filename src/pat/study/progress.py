@@ -57,8 +57,11 @@ def of_run(spec: Spec, console: Console) -> Iterator[Watcher]:
 @contextmanager
 def of_sweep(console: Console) -> Iterator["SweepBar"]:
     """A bar over a sweep's runs; where the output is not a terminal, a line a run."""
-    with _bar(console, "runs") as bar:
+    bar = _bar(console, "runs")
+    try:
         yield SweepBar(bar, console)
+    finally:
+        bar.stop()
 
 
 class SweepBar:
@@ -72,6 +75,7 @@ class SweepBar:
 
     def __call__(self, progress: sweeps.Progress) -> None:
         record = progress.record
+        self._bar.start()  # only now: a sweep that trains nothing shows nothing
         self.trained += 1
         accuracy = "" if record.result is None else f"  {record.result.test_accuracy:.1f} %"
         detail = f"{record.spec.title}: {record.status}{accuracy}"
