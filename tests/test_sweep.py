@@ -258,7 +258,13 @@ def test_two_processes_give_what_single_runs_give(store: Store, expected: dict[s
         first = record.spec.prune_epoch or 0
         assert [epoch.epoch for epoch in record.history] == list(range(first, 4))
         assert record.trunk == (record.spec.trunk.id if first else None)
-    # Nothing is left to do, or lying about.
+    # Nothing is left to do, or lying about but the checkpoints that another sweep could start from.
+    branches = [spec for spec in TWO_SEEDS if spec.pruning is not None]
+    assert all(store.checkpoints(spec) == [] for spec in branches)
+    assert {n for spec in TWO_SEEDS for n in store.checkpoints(spec)} == {s.prune_epoch for s in branches} - {
+        0
+    }
+    store.collect_garbage()
     assert all(store.checkpoints(spec) == [] for spec in TWO_SEEDS)
     told.clear()
     started = time.perf_counter()
@@ -279,7 +285,7 @@ def test_one_job_gives_the_same_and_goes_on_where_a_store_is_partial(
     flip(store.checkpoint_path(pruned(2), 3), 500)
     records = sweep(ONE_SEED, store, jobs=1)
     assert_as(expected, records)
-    assert store.checkpoints(dense()) == []
+    assert store.checkpoints(pruned(2)) == []
 
 
 def test_a_trunk_whose_checkpoints_are_gone_is_trained_up_to_the_last_one_wanted(store: Store) -> None:
