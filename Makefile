@@ -76,6 +76,8 @@ notebooks-smoke: setup ## execute every notebook at smoke size
 	@$(PY) -m pat.study.notebooks --profile smoke --store build/smoke-runs
 
 book: setup ## build the book from results/, without any training
+	@test -f results/runs.csv || { \
+	  echo "book: results/ has no published runs; publish some with: pat results publish" >&2; exit 2; }
 	@$(PY) -m pat.study.notebooks --profile digits --store results --jobs $(JOBS)
 	@$(PY) -m pat.study.facts --profile digits --store results
 	@$(PY) -m pat.study.book
