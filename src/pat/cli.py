@@ -283,7 +283,10 @@ def profiles() -> None:
 
 @app.command()
 def gc(store: StoreFolder = paths.STORE) -> None:
-    """Remove checkpoints that no unfinished run needs."""
+    """Remove the checkpoints of finished runs.
+
+    A sweep that still needs some of a finished dense run to branch from trains that one again.
+    """
     from pat.study.store import Store, open_store
 
     with _clear_errors():
@@ -338,7 +341,10 @@ def data_add(
 
     with _clear_errors():
         written = add_folder(folder, name or folder.resolve().name.lower(), out, image_size=image_size)
-        typer.echo(f"{written} written; train on it with the data root {folder.resolve().parent}")
+        typer.echo(
+            f"{written} written; name it as the dataset of a profile, "
+            f"and train with --data {folder.resolve().parent}"
+        )
 
 
 def _print_record(record: "Record", console: Console) -> None:
