@@ -56,7 +56,7 @@ display(
 # The counterpart of the paper's ResNet50. Magnitude (Eq. 2) on the left, gradient (Eq. 3 on BatchNorm) on the
 # right. Dots are seeds, bars 95 % intervals of the mean over seeds, the dashed line the dense network.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Test accuracy of the bottleneck network against the pruning epoch. Dots are seeds, bars 95 % intervals (Student's t), the dashed line is the dense network with its interval.", "name": "fig-oracle-bottleneck"}, "image": {"alt": "Two panels of accuracy against pruning epoch. The curves start low at epoch 0, rise to a plateau near the dense line, and fall steeply at the last epochs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Test accuracy of the bottleneck network against the pruning epoch. Dots are seeds, bars 95 % intervals (Student's t), the dashed line is the dense network with its interval.", "name": "fig-oracle-bottleneck"}, "image": {"alt": "Two panels of accuracy against pruning epoch. Each curve is a pruning ratio, with error bars at the pruning epochs of the grid; a dashed horizontal line is the dense network."}}
 bottleneck = scale.architectures[0]
 figures.accuracy_by_epoch(runs, bottleneck)
 
@@ -71,7 +71,9 @@ wide.style.set_table_attributes('class="dataframe table"').set_caption(
 # ## Early and late against the plateau
 #
 # The differences that the paper's two statements are about, paired over seeds. The plateau is represented by
-# the epoch that is best on the *validation* split, which is not the split the difference is measured on.
+# the epoch that is best on the *validation* split. The difference is measured on the test split, but of the same
+# networks: the best of several epochs is a lucky one on both, so the differences are somewhat too large, and their
+# intervals do not cover that choice.
 
 # %% tags=["hide-input"]
 effects = analysis.early_and_late(runs)
@@ -83,11 +85,11 @@ effects.style.set_table_attributes('class="dataframe table"').hide(axis="index")
 # %% [markdown]
 # ## The other networks
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same for the second network of the profile.", "name": "fig-oracle-second"}, "image": {"alt": "Accuracy against pruning epoch for the second network: low or level at epoch 0, high in the middle, low at the end."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same for the second network of the profile.", "name": "fig-oracle-second"}, "image": {"alt": "Accuracy against pruning epoch for the second network, with error bars and the dense network as a dashed line."}}
 others = [name for name in runs["architecture"].unique() if name != bottleneck]
 figures.accuracy_by_epoch(runs, (others or [bottleneck])[0])
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same for the last network of the profile.", "name": "fig-oracle-third"}, "image": {"alt": "Accuracy against pruning epoch for the last network: level from early epochs on, low at the end."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same for the last network of the profile.", "name": "fig-oracle-third"}, "image": {"alt": "Accuracy against pruning epoch for the last network, with error bars and the dense network as a dashed line."}}
 figures.accuracy_by_epoch(runs, (others or [bottleneck])[-1])
 
 # %% [markdown]

@@ -45,7 +45,8 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## A model and data
 #
-# Any model that `torch.fx` can trace will do; nothing in it knows of pruning.
+# Nothing in the model knows of pruning; `torch.fx` traces it, and an operation through which channels cannot be
+# followed would be refused by name.
 
 
 # %%

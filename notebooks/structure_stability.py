@@ -57,7 +57,7 @@ display(
 # %% [markdown]
 # ## EPI over the epochs
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "EPI after each epoch for every pruning ratio, mean over seeds with one standard deviation; the dashed line is the paper's threshold.", "name": "fig-epi"}, "image": {"alt": "Two panels of EPI curves, one colour a pruning ratio. The gradient curves lie the lower the higher the ratio."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "EPI after each epoch for every pruning ratio, mean over seeds with one standard deviation; the dashed line is the paper's threshold.", "name": "fig-epi"}, "image": {"alt": "Two panels of EPI curves, one colour a pruning ratio. A dashed line in each is the threshold."}}
 figures.epi_curves(stability, bottleneck, scale.tau)
 
 # %% [markdown]
@@ -65,7 +65,7 @@ figures.epi_curves(stability, bottleneck, scale.tau)
 #
 # Channels per layer that the gradient criterion would keep, one column an epoch, first seed.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "One-shot structures over the epochs: each row a layer, each column an epoch, colour the channels kept as a share of the layer's maximum.", "name": "fig-structure"}, "image": {"alt": "A heat map of layers against epochs. Colours change from column to column in the first epochs and hardly at the end."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "One-shot structures over the epochs: each row a layer, each column an epoch, colour the channels kept as a share of the layer's maximum.", "name": "fig-structure"}, "image": {"alt": "A heat map of layers against epochs."}}
 first = next(record for record in dense if record.spec.architecture == bottleneck)
 figures.structure_map(
     analysis.structures(first, "gradient", shown[0]), f"{bottleneck}, gradient, {100 * shown[0]:g} % pruned"
@@ -74,10 +74,10 @@ figures.structure_map(
 # %% [markdown]
 # ## Beside EPI: rank correlations and mask measures
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "EPI beside Spearman's and Kendall's correlation of the scores, mask Hamming distance (drawn as one minus itself) and mask Jaccard index, gradient criterion, same epochs and look-back.", "name": "fig-measures-gradient"}, "image": {"alt": "Panels by pruning ratio with five curves each. The correlation curves are the same in all panels; one minus the Hamming distance is highest at the highest ratio, where EPI is lowest."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "EPI beside Spearman's and Kendall's correlation of the scores, mask Hamming distance (drawn as one minus itself) and mask Jaccard index, gradient criterion, same epochs and look-back.", "name": "fig-measures-gradient"}, "image": {"alt": "Panels by pruning ratio with five curves each. The correlation curves are the same in all panels, since they do not depend on the ratio."}}
 figures.measure_curves(stability, bottleneck, "gradient", shown)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same for the magnitude criterion.", "name": "fig-measures-magnitude"}, "image": {"alt": "Panels by pruning ratio with five curves each for the magnitude criterion. The correlations are close to one throughout."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same for the magnitude criterion.", "name": "fig-measures-magnitude"}, "image": {"alt": "Panels by pruning ratio with five curves each for the magnitude criterion."}}
 figures.measure_curves(stability, bottleneck, "magnitude", shown)
 
 # %% [markdown]
@@ -126,7 +126,7 @@ analysis.by_epoch(agreement, "psi", digits=2).style.set_table_attributes(
 # %% [markdown]
 # ## What it shows, and what not
 #
-# It shows when structures settle on this scale, and that the measures disagree about which ratio is the most
+# It shows when structures settle on this scale, and whether the measures agree about which ratio is the most
 # stable one. It does not show that a stable structure is a good one; that is for the
 # [oracle sweep](oracle_sweep.ipynb) to say. One channel that comes and goes in an almost empty layer moves
 # $\Psi$ by up to $1/L$, which matters for a network of few layers.

@@ -194,6 +194,14 @@ def test_early_and_late_are_against_the_best_validation_epoch() -> None:
     assert row["last epoch"] == "p = 3: -30.0 [-30.0, -30.0]"
 
 
+def test_a_first_epoch_that_is_the_best_is_not_left_out() -> None:
+    values = {0: (80.0, 80.0), 1: (70.0, 70.0), 2: (60.0, 60.0)}
+    records = [scored(pruned(p, seed=s), *value) for p, value in values.items() for s in range(3)]
+    row = early_and_late(runs_table(records)).iloc[0]
+    assert row["first epoch"] == "p = 0 is the best itself"
+    assert row["last epoch"] == "p = 2: -20.0 [-20.0, -20.0]"
+
+
 # What was watched
 
 

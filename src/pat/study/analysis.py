@@ -244,8 +244,8 @@ def one_shot_similarity(records: Sequence[Record]) -> pd.DataFrame:
 def early_and_late(table: pd.DataFrame) -> pd.DataFrame:
     """What pruning at the grid's first and last epoch costs against the plateau, paired over seeds.
 
-    The plateau's epoch is the one with the best mean *validation* accuracy; the first and the last epoch
-    may be it, and then their difference is zero by construction and left empty.
+    The plateau's epoch is the one with the best mean *validation* accuracy. Where the first or the last epoch
+    is itself the best, that is said in place of a difference: it speaks against the claim.
 
     Returns:
         Text columns ``network``, ``pruning``, ``plateau``, ``first epoch`` and ``last epoch``.
@@ -261,7 +261,7 @@ def early_and_late(table: pd.DataFrame) -> pd.DataFrame:
             "plateau": f"p = {best:g}",
         }
         for side, epoch in (("first epoch", epochs.min()), ("last epoch", epochs.max())):
-            row[side] = ""
+            row[side] = f"p = {epoch:.0f} is the best itself" if epoch == best else ""
             paired = set(part[epochs == epoch].dropna(subset=["test_accuracy"])["seed"]) & set(
                 part[epochs == best].dropna(subset=["test_accuracy"])["seed"]
             )

@@ -48,7 +48,7 @@ def facts(records: Sequence[Record], profile: Profile) -> dict[str, Any]:
 
 def _scale(table: pd.DataFrame, profile: Profile) -> str:
     return (
-        f"Everything on these pages is of the profile **{profile.name}**: {profile.title}; networks "
+        f"The runs behind these pages are of the profile **{profile.name}**: {profile.title}; networks "
         f"{', '.join(table['architecture'].unique())}; {profile.recipe.epochs} epochs; "
         f"{table['seed'].nunique()} seeds; {len(table)} runs. {profile.purpose} The paper trained ResNet34, "
         "ResNet50 and MobileNetV1 on ImageNet for 90 epochs. **No number here is the paper's, or comparable "
@@ -72,7 +72,9 @@ def _findings(records: Sequence[Record], table: pd.DataFrame, profile: Profile) 
     ):
         for effect in effects:
             if effect[column]:
-                text = f"{effect[column]} points against {effect['plateau']}"
+                text = effect[column]
+                if ":" in text:
+                    text += f" points against {effect['plateau']}"
                 rows.append(_row(statement, effect["pruning"], text, seeds, sweep))
     rows += _epi_findings(own, profile, stability)
     agreement = analysis.one_shot_similarity(own)
