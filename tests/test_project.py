@@ -102,9 +102,7 @@ class TestVersions:
     def test_tested_versions_are_exact_and_portable(self) -> None:
         lines = (ROOT / "requirements-tested.txt").read_text().splitlines()
         pins = [line for line in lines if line and not line.startswith("#")]
-        odd = [
-            line for line in pins if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*", line)
-        ]
+        odd = [line for line in pins if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*", line)]
         assert odd == []  # no paths, options, addresses or local versions
         assert len(pins) == len(pinned())
 
