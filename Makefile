@@ -73,7 +73,7 @@ types: setup ## mypy, strict, on src/pat
 	@$(PY) -m mypy
 
 notebooks-smoke: setup ## execute every notebook at smoke size
-	@$(PY) -m pat.study.notebooks --profile smoke --store build/smoke-runs
+	@$(PY) -m pat.study.notebooks --profile smoke --store build/smoke-runs --out build/smoke
 
 book: setup ## build the book from results/, without any training
 	@test -f results/runs.csv || { \
