@@ -24,7 +24,6 @@ profile = "digits"
 store = "runs"
 epochs = 40
 ratio = 0.5
-threshold = 0.944
 seed = 0
 
 # %%
@@ -37,8 +36,10 @@ import pat
 from pat import paths
 from pat.data import Augment, load_manifest, open_dataset
 from pat.study import figures
+from pat.study.profile import load_profile
 
 figures.style()
+threshold = load_profile(profile).tau["gradient"]
 torch.manual_seed(seed)
 torch.set_num_threads(1)
 

@@ -44,7 +44,8 @@ with progress.of_sweep(progress.quiet_console()) as bar:
 dense = [record for record in records if record.spec.pruning is None]
 stability = analysis.stability_table(dense)
 bottleneck = scale.architectures[0]
-shown = [ratio for ratio in ratios if ratio in scale.tracking.ratios]
+if unknown := sorted(set(ratios) - set(scale.tracking.ratios)):
+    raise ValueError(f"ratios {unknown} are not watched; profile {profile!r} has {scale.tracking.ratios}")
 
 # %% tags=["hide-input"]
 display(
@@ -61,6 +62,18 @@ display(
 figures.epi_curves(stability, bottleneck, scale.tau)
 
 # %% [markdown]
+# Does EPI fall as the ratio rises? Spearman's correlation of the two, mean over a run's epochs: −1 where the
+# higher ratio always has the lower EPI.
+
+# %% tags=["hide-input"]
+order = analysis.epi_against_ratio(stability)
+analysis.summary(order, ["architecture", "criterion"], value="rho").style.format(
+    precision=2, na_rep=""
+).set_table_attributes('class="dataframe table"').hide(axis="index").set_caption(
+    "Rank correlation of EPI with the pruning ratio, mean over seeds with its 95 % interval."
+)
+
+# %% [markdown]
 # ## The structure itself
 #
 # Channels per layer that the gradient criterion would keep, one column an epoch, first seed.
@@ -68,17 +81,17 @@ figures.epi_curves(stability, bottleneck, scale.tau)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "One-shot structures over the epochs: each row a layer, each column an epoch, colour the channels kept as a share of the layer's maximum.", "name": "fig-structure"}, "image": {"alt": "A heat map of layers against epochs."}}
 first = next(record for record in dense if record.spec.architecture == bottleneck)
 figures.structure_map(
-    analysis.structures(first, "gradient", shown[0]), f"{bottleneck}, gradient, {100 * shown[0]:g} % pruned"
+    analysis.structures(first, "gradient", ratios[0]), f"{bottleneck}, gradient, {100 * ratios[0]:g} % pruned"
 )
 
 # %% [markdown]
 # ## Beside EPI: rank correlations and mask measures
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "EPI beside Spearman's and Kendall's correlation of the scores, mask Hamming distance (drawn as one minus itself) and mask Jaccard index, gradient criterion, same epochs and look-back.", "name": "fig-measures-gradient"}, "image": {"alt": "Panels by pruning ratio with five curves each. The correlation curves are the same in all panels, since they do not depend on the ratio."}}
-figures.measure_curves(stability, bottleneck, "gradient", shown)
+figures.measure_curves(stability, bottleneck, "gradient", ratios)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same for the magnitude criterion.", "name": "fig-measures-magnitude"}, "image": {"alt": "Panels by pruning ratio with five curves each for the magnitude criterion."}}
-figures.measure_curves(stability, bottleneck, "magnitude", shown)
+figures.measure_curves(stability, bottleneck, "magnitude", ratios)
 
 # %% [markdown]
 # The mask Hamming distance of two masks that keep the same share is at most $2\min(\alpha, 1-\alpha)$, so it
@@ -86,7 +99,7 @@ figures.measure_curves(stability, bottleneck, "magnitude", shown)
 # so no threshold on them can tell a mild pruning from a severe one. The table holds the last dense epoch.
 
 # %% tags=["hide-input"]
-ends = stability[(stability["architecture"] == bottleneck) & stability["ratio"].isin(shown)]
+ends = stability[(stability["architecture"] == bottleneck) & stability["ratio"].isin(ratios)]
 ends = ends[ends["epoch"] == ends["epoch"].max()]
 table = ends.pivot_table(index=["criterion", "measure"], columns="ratio", values="value")
 table.columns = [f"{100 * ratio:g} %" for ratio in table.columns]

@@ -50,6 +50,11 @@ DataFolder = Annotated[Path, typer.Option("--data", help="Folder that holds the 
 Jobs = Annotated[int, typer.Option(help="Processes that train at the same time.")]
 
 
+Workers = Annotated[
+    int, typer.Option(help="Processes a run that decode images of data sets too large for memory.", min=0)
+]
+
+
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """Bad input ends with one line and exit code 2; a traceback is left to our own mistakes."""
@@ -90,6 +95,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     store: StoreFolder = paths.STORE,
     data: DataFolder = paths.DATA,
+    workers: Workers = 0,
 ) -> None:
     """Train one network, pruning it on the way, and keep its record.
 
@@ -110,6 +116,8 @@ def run(
             raise ValueError("--prune-epoch needs --ratio, and no other --policy than 'epoch'")
         if threshold is not None and (dense or when != When.epi):
             raise ValueError("--threshold needs --ratio, and no other --policy than 'epi'")
+        if ratio is not None and when == When.never:
+            raise ValueError("--policy never is a dense run: leave out --ratio")
         if ratio is None and policy not in (None, When.never):
             raise ValueError(f"--policy {when} needs --ratio, the share of neurons to remove")
         choice: PolicySpec
@@ -121,7 +129,13 @@ def run(
             choice = RandomEpoch(high=chosen.recipe.epochs // 3)
         else:
             tau = chosen.tau[criterion.value] if threshold is None else threshold
-            choice = EPI(threshold=tau, look_back=chosen.tracking.look_back)
+            choice = EPI(threshold=tau, look_back=chosen.tracking.look_back, patience=chosen.patience)
+            earliest = choice.look_back + choice.patience + 1
+            if not dense and earliest >= chosen.recipe.epochs:
+                raise ValueError(
+                    f"EPI prunes in epoch {earliest} at the earliest (look-back {choice.look_back}, "
+                    f"patience {choice.patience}), but {profile!r} ends with epoch {chosen.recipe.epochs - 1}"
+                )
         if dense:
             spec = chosen.spec(architecture=architecture, seed=seed)
         else:
@@ -137,9 +151,9 @@ def run(
             raise ValueError(f"{store} holds published records; name another --store to train into")
         console = Console()
         if target.record(spec) is None:
-            check(spec, data)
+            check(spec, data, workers)
         with progress.of_run(spec, console) as watcher:
-            record = start(spec, target, data=data, watcher=watcher)
+            record = start(spec, target, data=data, workers=workers, watcher=watcher)
         _print_record(record, console)
     if record.status == "failed":
         raise typer.Exit(FAILED)
@@ -152,6 +166,7 @@ def sweep(
     store: StoreFolder = paths.STORE,
     data: DataFolder = paths.DATA,
     jobs: Jobs = 2,
+    workers: Workers = 0,
 ) -> None:
     """Train all runs of an oracle sweep that the store lacks.
 
@@ -160,7 +175,7 @@ def sweep(
     from pat.study import progress
     from pat.study.profile import load_profile
     from pat.study.store import open_store
-    from pat.study.sweep import WorkerLost
+    from pat.study.sweep import RunsLost, WorkerLost
     from pat.study.sweep import sweep as start
 
     with _clear_errors():
@@ -168,8 +183,10 @@ def sweep(
         console = Console()
         with progress.of_sweep(console) as bar:
             try:
-                records = start(specs, open_store(store), jobs=jobs, data=data, on_progress=bar)
-            except WorkerLost as error:
+                records = start(
+                    specs, open_store(store), jobs=jobs, data=data, workers=workers, on_progress=bar
+                )
+            except (RunsLost, WorkerLost) as error:
                 typer.echo(f"pat: {error}", err=True)
                 raise typer.Exit(FAILED) from None
         failed = [record for record in records if record.status == "failed"]

@@ -18,6 +18,9 @@ class Policy(Protocol):
     def update(self, counts: Structure) -> float | None:
         """Take the structure after the next dense epoch; return the indicator's value, if there is one."""
 
+    def settings(self) -> dict[str, Any]:
+        """What the policy was built with: a state is only taken by a policy of equal settings."""
+
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
@@ -41,11 +44,14 @@ class AtEpoch:
     def update(self, counts: Structure) -> float | None:
         return None
 
+    def settings(self) -> dict[str, Any]:
+        return {"policy": "fixed", "prune_epoch": self.prune_epoch}
+
     def state_dict(self) -> dict[str, Any]:
-        return {"prune_epoch": self.prune_epoch}
+        return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.prune_epoch = state["prune_epoch"]
+        """Nothing to load: the epoch is a setting."""
 
 
 class Never(AtEpoch):
@@ -107,6 +113,17 @@ class EPI:
 
     def update(self, counts: Structure) -> float | None:
         return self.indicator.update(counts)
+
+    def settings(self) -> dict[str, Any]:
+        epi = self.indicator
+        return {
+            "policy": "epi",
+            "threshold": epi.threshold,
+            "look_back": epi.look_back,
+            "patience": epi.patience,
+            "history": epi.history,
+            "fallback": self.fallback,
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return self.indicator.state_dict()

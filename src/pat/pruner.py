@@ -111,6 +111,9 @@ class PruningAwareTraining:
         for name in tracked:
             if name not in CRITERIA:
                 raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {name!r}")
+        due = policy.prune_epoch
+        if due is not None and due < start_epoch:
+            raise ValueError(f"the policy prunes in epoch {due}, before start_epoch={start_epoch}")
         if count not in ("filter", "unit"):
             raise ValueError(f"count must be 'filter' or 'unit', got {count!r}")
         if isinstance(model, nn.parallel.DistributedDataParallel):
@@ -327,5 +330,6 @@ class PruningAwareTraining:
             "schedule": self._schedule,
             "prune_at": self._prune_at,
             "min_channels": self._min_channels,
+            "policy": self.policy.settings(),
             "groups": {name: group.size for name, group in self.neurons.items()},
         }

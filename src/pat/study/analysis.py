@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from pat.stability import EarlyPruningIndicator, similarity
-from pat.study.profile import Profile
+from pat.study.profile import Contrast, Profile
 from pat.study.record import Record
 
 CONFIDENCE = 0.95
@@ -241,35 +241,80 @@ def one_shot_similarity(records: Sequence[Record]) -> pd.DataFrame:
     return table
 
 
-def early_and_late(table: pd.DataFrame) -> pd.DataFrame:
-    """What pruning at the grid's first and last epoch costs against the plateau, paired over seeds.
+def early_and_late(table: pd.DataFrame, contrast: Contrast) -> pd.DataFrame:
+    """What pruning at initialisation and late costs against a few epochs in, paired over seeds.
 
-    The plateau's epoch is the one with the best mean *validation* accuracy. Where the first or the last epoch
-    is itself the best, that is said in place of a difference: it speaks against the claim.
+    The three epochs are fixed in the profile, not chosen from the runs.
 
     Returns:
-        Text columns ``network``, ``pruning``, ``plateau``, ``first epoch`` and ``last epoch``.
+        Text columns ``network``, ``pruning``, ``first`` and ``last``: differences in percentage points with
+        their intervals; empty where no seed has both runs.
+    """
+    rows = []
+    pruned = table[table["policy"] == "epoch"].dropna(subset=["test_accuracy"])
+    for (network, pruning), part in pruned.groupby(["architecture", "pruning"], sort=True):
+        row = {"network": str(network), "pruning": str(pruning)}
+        seeds = {epoch: set(runs["seed"]) for epoch, runs in part.groupby("prune_epoch")}
+        for side, epoch in (("first", contrast.first), ("last", contrast.last)):
+            row[side] = ""
+            if seeds.get(epoch, set()) & seeds.get(contrast.reference, set()):
+                found = paired_difference(part, {"prune_epoch": epoch}, {"prune_epoch": contrast.reference})
+                row[side] = found.text()
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["network", "pruning", "first", "last"])
+
+
+def oracle(table: pd.DataFrame) -> pd.DataFrame:
+    """The grid's best epoch, chosen on validation, and beside it the paper's way, the best on test.
+
+    A maximum over noisy values is biased upwards; ``bias`` is how much higher the second way comes out.
+
+    Returns:
+        One row per network and pruning: ``chosen`` (epoch), ``accuracy`` (its mean test accuracy),
+        ``best on test`` (epoch), ``its accuracy`` and ``bias``, in percentage points.
     """
     rows = []
     pruned = table[table["policy"] == "epoch"]
     for (network, pruning), part in pruned.groupby(["architecture", "pruning"], sort=True):
-        epochs = part["prune_epoch"]
-        best = part.groupby("prune_epoch")["validation_accuracy"].mean().idxmax()
-        row = {
-            "network": str(network),
-            "pruning": str(pruning),
-            "plateau": f"p = {best:g}",
-        }
-        for side, epoch in (("first epoch", epochs.min()), ("last epoch", epochs.max())):
-            row[side] = f"p = {epoch:.0f} is the best itself" if epoch == best else ""
-            paired = set(part[epochs == epoch].dropna(subset=["test_accuracy"])["seed"]) & set(
-                part[epochs == best].dropna(subset=["test_accuracy"])["seed"]
-            )
-            if epoch != best and paired:
-                found = paired_difference(part, {"prune_epoch": epoch}, {"prune_epoch": best})
-                row[side] = f"p = {epoch:.0f}: {found.text()}"
-        rows.append(row)
+        means = part.groupby("prune_epoch")[["validation_accuracy", "test_accuracy"]].mean()
+        accuracy = {float(str(epoch)): value for epoch, value in means["test_accuracy"].items()}
+        chosen = float(str(means["validation_accuracy"].idxmax()))
+        best = max(accuracy, key=lambda epoch: accuracy[epoch])
+        rows.append(
+            {
+                "network": network,
+                "pruning": pruning,
+                "chosen": f"p = {chosen:g}",
+                "accuracy": accuracy[chosen],
+                "best on test": f"p = {best:g}",
+                "its accuracy": accuracy[best],
+                "bias": accuracy[best] - accuracy[chosen],
+            }
+        )
     return pd.DataFrame(rows)
+
+
+def epi_against_ratio(stability: pd.DataFrame) -> pd.DataFrame:
+    """Does EPI fall as the ratio rises? Spearman's rho of ratio and EPI, mean over a run's epochs.
+
+    Args:
+        stability: of :func:`stability_table`.
+
+    Returns:
+        Columns ``architecture``, ``criterion``, ``seed`` and ``rho``; -1: in every epoch the higher ratio
+        has the lower EPI. Epochs in which all ratios have the same EPI have no ranking and are left out.
+    """
+    epi = stability[stability["measure"] == "EPI"].dropna(subset=["value"])
+    rows = []
+    for (architecture, criterion, seed), run in epi.groupby(["architecture", "criterion", "seed"]):
+        values = [
+            float(stats.spearmanr(at["ratio"], at["value"]).statistic)
+            for _, at in run.groupby("epoch")
+            if at["value"].nunique() > 1
+        ]
+        if values:
+            rows.append((architecture, criterion, seed, float(np.mean(values))))
+    return pd.DataFrame(rows, columns=["architecture", "criterion", "seed", "rho"])
 
 
 def epi_epochs(records: Iterable[Record], profile: Profile) -> pd.DataFrame:
@@ -284,10 +329,8 @@ def epi_epochs(records: Iterable[Record], profile: Profile) -> pd.DataFrame:
         own = [record for record in dense if record.spec.architecture == architecture]
         for criterion, threshold in profile.tau.items():
             for ratio in profile.tracking.ratios:
-                found = [
-                    epi_epoch(record, criterion, ratio, threshold, profile.tracking.look_back)
-                    for record in own
-                ]
+                settings = (criterion, ratio, threshold, profile.tracking.look_back, profile.patience)
+                found = [epi_epoch(record, *settings) for record in own]
                 rows.append(
                     {
                         "architecture": architecture,

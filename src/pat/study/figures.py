@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import plotly.graph_objects as go
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -72,6 +73,41 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str) -> Figure:
     axes[0, 0].set_ylabel("test accuracy (%)")
     figure.suptitle(architecture)
     return _finished(figure)
+
+
+def hover_accuracy(table: pd.DataFrame, architecture: str) -> go.Figure:
+    """:func:`accuracy_by_epoch` in one panel, with each point's mean, interval and seeds to point at."""
+    pruned = table[(table["architecture"] == architecture) & (table["policy"] == "epoch")]
+    figure = go.Figure()
+    for i, (pruning, runs) in enumerate(pruned.groupby("pruning", sort=True)):
+        means = summary(runs, ["prune_epoch"])
+        colour = "rgb({:.0f},{:.0f},{:.0f})".format(*(255 * c for c in _PALETTE[i % len(_PALETTE)]))
+        figure.add_scatter(
+            x=means["prune_epoch"],
+            y=means["mean"],
+            name=str(pruning),
+            mode="lines+markers",
+            line={"color": colour, "dash": ("solid", "dash", "dot", "dashdot")[i % 4]},
+            error_y={
+                "array": means["high"] - means["mean"],
+                "arrayminus": means["mean"] - means["low"],
+                "thickness": 1,
+            },
+            customdata=means[["low", "high", "n"]],
+            hovertemplate=(
+                "epoch %{x}: %{y:.1f} % [%{customdata[0]:.1f}, %{customdata[1]:.1f}], %{customdata[2]} seeds"
+            ),
+        )
+    figure.update_layout(
+        xaxis_title="pruning epoch",
+        yaxis_title="test accuracy (%)",
+        yaxis_range=[0, 100],
+        legend={"orientation": "h", "y": -0.25},
+        margin={"l": 50, "r": 10, "t": 10, "b": 40},
+        height=380,
+        meta={"alt": f"Test accuracy of {architecture} against the pruning epoch, one line a pruning."},
+    )
+    return figure
 
 
 def _finished(figure: Figure) -> Figure:

@@ -266,6 +266,14 @@ def _kind(value: Any) -> str:
     return next((name for types, name in kinds if isinstance(value, types)), type(value).__name__)
 
 
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The parameters on the command line; only named notebooks can take some of their own."""
+    if options.parameter and not options.names:
+        raise ValueError("-p needs the names of the notebooks that it is for")
+    given = {} if options.store is None else {"store": options.store}
+    return given | {name: yaml.safe_load(value) for name, value in options.parameter}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line: 0 if all notebooks ran, 1 if one failed, 2 for bad input."""
     parser = argparse.ArgumentParser(
@@ -276,6 +284,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--profile", required=True, help="profile, e.g. digits")
     parser.add_argument("--preset", help="parameter files to use instead of the profile's: smoke")
     parser.add_argument("--store", help="run store, relative to the project's root")
+    parser.add_argument(
+        *("-p", "--parameter"), nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="a parameter of the notebooks named, its value as in YAML; an unknown name is refused",
+    )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time (default 2)")
     parser.add_argument("--out", type=Path, help="default: book/executed/<preset or profile>")
     options = parser.parse_args(argv)
@@ -286,7 +298,7 @@ def main(argv: list[str] | None = None) -> int:
             options.profile,
             out_dir=out_dir,
             preset=options.preset,
-            parameters={} if options.store is None else {"store": options.store},
+            parameters=_given(options),
             jobs=options.jobs,
         )
     except ValueError as error:

@@ -41,6 +41,17 @@ class Cells(Frozen):
     """Seeds."""
 
 
+class Contrast(Frozen):
+    """The pruning epochs that the paper's statements are tested at, fixed before the runs."""
+
+    first: int = Field(default=0, ge=0)
+    """Pruning at initialisation."""
+    reference: int = Field(ge=0)
+    """A few epochs later."""
+    last: int = Field(ge=0)
+    """So late that little time is left to recover."""
+
+
 class Profile(Frozen):
     """One scale of the study."""
 
@@ -64,6 +75,10 @@ class Profile(Frozen):
     """What is watched in dense epochs."""
     tau: dict[Criterion, Annotated[float, Field(ge=0, le=1)]]
     """The EPI threshold of each criterion."""
+    patience: int = Field(default=5, ge=0)
+    """Earlier values that EPI must not be under (5 in Algorithm 2)."""
+    contrast: Contrast
+    """What "too early" and "too late" are compared with."""
     threads: int = 1
     """CPU threads of a run."""
     device: Literal["cpu", "cuda"] = "cpu"

@@ -39,7 +39,8 @@ def of_run(spec: Spec, console: Console) -> Iterator[Watcher]:
         task = bar.add_task(spec.title, total=spec.recipe.epochs, detail="")
 
         def on_epoch(spec: Spec, log: EpochLog) -> None:
-            epi = "" if log.epi is None else f"  EPI {log.epi:.3f}"
+            value = _epi(spec, log)
+            epi = "" if value is None else f"  EPI {value:.3f}"
             detail = (
                 f"{log.phase}  loss {log.loss:.3f}  train {log.accuracy:.1f} %  "
                 f"validation {log.validation_accuracy:.1f} %{epi}"
@@ -52,6 +53,17 @@ def of_run(spec: Spec, console: Console) -> Iterator[Watcher]:
             bar.update(task, completed=epoch + step / steps)
 
         yield Watcher(on_epoch, on_step)
+
+
+def _epi(spec: Spec, log: EpochLog) -> float | None:
+    """The policy's EPI, else the watched one at the run's ratio (a dense run's: gradient, middle ratio)."""
+    if log.epi is not None or not log.tracked or not spec.tracking.ratios:
+        return log.epi
+    pruning, ratios = spec.pruning, spec.tracking.ratios
+    criterion = pruning.criterion if pruning else "gradient"
+    ratio = pruning.ratio if pruning else ratios[len(ratios) // 2]
+    at = log.tracked[criterion]["ratios"].get(f"{ratio:g}")
+    return None if at is None else at["psi"][0]
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def publish(records: Iterable[Record], target: Path) -> list[Record]:
         there = Published(target).record(record.spec)
         if there is None:
             new.append(record)
-        elif not there.same_outcome(record):
+        elif not there.same_result(record):
             raise PublishConflict(
                 f"{record.spec.title} ({record.id[:12]}) is published in {_file(target, record)} "
                 "with another outcome"

@@ -100,9 +100,11 @@ class Record(Frozen):
     history: tuple[Epoch, ...]
     result: Result | None
     cost: CostRecord | None
-    claims: str | None = None
-    """SHA-256 of the rules for verdicts at the time, if there were any."""
     provenance: Provenance = Field(repr=False)
+
+    def same_result(self, other: "Record") -> bool:
+        """Whether two runs of one spec came to the same end, in one piece or as a branch."""
+        return (self.status, self.result, self.cost) == (other.status, other.result, other.cost)
 
     def same_outcome(self, other: "Record") -> bool:
         """Whether two records agree in everything but times, dates and provenance."""

@@ -36,7 +36,7 @@ class Watcher:
 SILENT = Watcher()
 
 
-def check(spec: Spec, data: Path = paths.DATA) -> None:
+def check(spec: Spec, data: Path = paths.DATA, workers: int = 0) -> None:
     """Find out before any training whether a run can start.
 
     Raises:
@@ -45,9 +45,14 @@ def check(spec: Spec, data: Path = paths.DATA) -> None:
     """
     if spec.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' was asked for, but no CUDA device is available")
-    dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device)
+    dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device, workers)
     with torch.random.fork_rng():
-        _trainer(spec, dataset, SILENT, start_epoch=0)
+        try:
+            _trainer(spec, dataset, SILENT, start_epoch=0)
+        except RuntimeError as error:  # such as a network that is too deep for small images
+            raise ValueError(
+                f"{spec.architecture} does not run on {dataset.image_size}-pixel images: {error}"
+            ) from error
 
 
 def run(
@@ -55,6 +60,7 @@ def run(
     store: Store,
     *,
     data: Path = paths.DATA,
+    workers: int = 0,
     keep: Collection[int] = (),
     branch: bool = True,
     watcher: Watcher = SILENT,
@@ -68,6 +74,7 @@ def run(
         spec: what to run.
         store: where.
         data: root of the data sets.
+        workers: processes that decode images of data sets too large for memory.
         keep: numbers of epochs after which to keep a checkpoint for good.
         branch: whether to use the dense run's checkpoint.
         watcher: told of progress.
@@ -87,7 +94,7 @@ def run(
         torch.set_num_threads(spec.threads)
         try:
             with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-                return _train(spec, store, data, frozenset(keep), missing, branch, watcher, found)
+                return _train(spec, store, data, workers, frozenset(keep), missing, branch, watcher, found)
         finally:
             torch.set_num_threads(threads)
 
@@ -96,13 +103,14 @@ def _train(
     spec: Spec,
     store: Store,
     data: Path,
+    workers: int,
     keep: frozenset[int],
     missing: Collection[int],
     branch: bool,
     watcher: Watcher,
     found: Record | None,
 ) -> Record:
-    dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device)
+    dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device, workers)
     # Not after a checkpoint that is wanted and not there: other runs start from it.
     last = min(missing, default=spec.recipe.epochs)
     trainer, trunk, spent = _start(spec, store, dataset, last, branch, watcher)
@@ -138,14 +146,14 @@ def _train(
 
 
 @lru_cache(maxsize=1)  # a process trains many runs on the same data
-def _dataset(name: str, checksum: str, root: Path, device: str) -> ImageDataset:
+def _dataset(name: str, checksum: str, root: Path, device: str, workers: int) -> ImageDataset:
     manifest = load_manifest(name)
     if manifest.checksum != checksum:
         raise ValueError(
             f"dataset {name!r} has checksum {manifest.checksum[:12]}, "
             f"the run was specified with {checksum[:12]}"
         )
-    return open_dataset(manifest, root=root, device=torch.device(device))
+    return open_dataset(manifest, root=root, device=torch.device(device), workers=workers)
 
 
 def _start(
@@ -251,7 +259,8 @@ def _record(
             validation_accuracy=outcome.validation_accuracy,
             prune_epoch=outcome.prune_epoch,
         )
-        costs = _costs(outcome, spec.recipe.epochs)
+        if outcome.status == "done":  # a collapsed network was never made smaller
+            costs = _costs(outcome, spec.recipe.epochs)
         reason = outcome.reason
     return Record(
         id=spec.id,

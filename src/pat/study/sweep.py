@@ -24,6 +24,10 @@ class WorkerLost(RuntimeError):
     """A training process died, killed from outside or for its memory; what it had finished is kept."""
 
 
+class RunsLost(RuntimeError):
+    """Some runs ended with an error that is no result; the others were brought to their end."""
+
+
 @dataclass
 class Trunk:
     """A dense run and what hangs on it.
@@ -75,6 +79,7 @@ def sweep(
     *,
     jobs: int = 1,
     data: Path = paths.DATA,
+    workers: int = 0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> list[Record]:
     """Records of all specs, training what the store lacks.
@@ -84,6 +89,7 @@ def sweep(
         store: a working store, or a published one, which is only read.
         jobs: processes; one run is always trained by one process.
         data: root of the data sets.
+        workers: processes a run that decode images of data sets too large for memory.
         on_progress: called after every run that was trained.
 
     Returns:
@@ -93,6 +99,7 @@ def sweep(
         ValueError: before any training, if a run cannot start or ``jobs`` is under 1.
         MissingRuns: if the store is published and lacks some.
         WorkerLost: if a process died.
+        RunsLost: after all other runs, if one raised an error (out of memory, a full disk).
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
@@ -105,8 +112,8 @@ def sweep(
         )
     if missing and isinstance(store, Store):
         for spec in {_setting(spec): spec for spec in missing}.values():
-            check(spec, data)
-        _train(plan(missing), store, jobs, data, on_progress)
+            check(spec, data, workers)
+        _train(plan(missing), store, jobs, data, workers, on_progress)
         found = {spec.id: store.record(spec) for spec in specs}
     records = [found[spec.id] for spec in specs]
     lost = [s for s, r in zip(specs, records, strict=True) if r is None]
@@ -133,6 +140,7 @@ def _train(
     store: Store,
     jobs: int,
     data: Path,
+    workers: int,
     on_progress: Callable[[Progress], None],
 ) -> None:
     """Trunks first, each one's branches as soon as it is done, longest runs first.
@@ -141,6 +149,7 @@ def _train(
     """
     total = sum(t.wanted + len(t.branches) for t in trunks)
     done = 0
+    lost: list[tuple[Spec, Exception]] = []
     ready = []
     for trunk in trunks:
         keep = tuple(trunk.keep(store))
@@ -154,10 +163,19 @@ def _train(
             while ready or running:
                 while ready and len(running) < jobs:
                     job = ready.pop(0)
-                    running[pool.submit(run, job.spec, store, data=data, keep=job.keep)] = job
+                    running[pool.submit(run, job.spec, store, data=data, workers=workers, keep=job.keep)] = (
+                        job
+                    )
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    job, record = running.pop(future), future.result()
+                    job = running.pop(future)
+                    try:
+                        record = future.result()
+                    except BrokenProcessPool:
+                        raise
+                    except Exception as error:
+                        lost.append((job.spec, error))
+                        continue
                     if job.spec.pruning is None:
                         ready = _branches(job.trunk) + ready
                     if job.spec.pruning is not None or job.trunk.wanted:
@@ -170,6 +188,12 @@ def _train(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    if lost:
+        spec, cause = lost[0]
+        raise RunsLost(
+            f"{len(lost)} runs ended with an error, the first being {spec.title} ({spec.id[:12]}): "
+            f"{type(cause).__name__}: {cause}; all others are done"
+        ) from cause
 
 
 def _branches(trunk: Trunk) -> list[_Job]:
