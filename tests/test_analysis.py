@@ -16,18 +16,24 @@ from pat.stability import EarlyPruningIndicator, similarity
 from pat.study.analysis import (
     _row,
     by_epoch,
+    contrasts,
     early_and_late,
+    epi_against_ratio,
     epi_epoch,
+    epi_epochs,
     interval,
     one_shot_similarity,
+    oracle,
     paired_difference,
     runs_table,
     stability_table,
     structures,
     summary,
 )
-from pat.study.figures import accuracy_by_epoch
+from pat.study.figures import accuracy_by_epoch, hover_accuracy
+from pat.study.profile import Contrast, load_profile
 from pat.study.record import Epoch, Record, Result
+from pat.study.spec import Tracking
 
 LAYERS = ("conv", "layer1.0.conv1")
 COUNTS = [(4, 8), (5, 7), (6, 6), (6, 6), (6, 5), (6, 5)]
@@ -148,7 +154,12 @@ def test_tables_and_figures_take_one_seed_too(seeds: int) -> None:
     assert ("±" in shown.iloc[0]["p = 1"]) == (seeds > 1)
     figure = accuracy_by_epoch(table, "resnet8-basic")
     assert [axis.get_title() for axis in figure.axes] == ["magnitude criterion", "gradient criterion"]
-    assert early_and_late(table)["plateau"].tolist() == ["p = 2", "p = 5"]
+    text = "-1.0 (one value)" if seeds == 1 else "-1.0 [-1.0, -1.0]"
+    effects = early_and_late(table, Contrast(first=1, reference=2, last=5))
+    assert effects.to_numpy().tolist() == [
+        ["resnet8-basic", "gradient 50 %", text, ""],
+        ["resnet8-basic", "magnitude 50 %", "", ""],
+    ]
 
 
 # Paired differences
@@ -181,25 +192,105 @@ def test_a_difference_needs_common_seeds_and_one_run_of_each() -> None:
         paired_difference(table, {"policy": "epoch"}, {"prune_epoch": 1})
 
 
-def test_early_and_late_are_against_the_best_validation_epoch() -> None:
-    values = {0: (60.0, 61.0), 1: (90.0, 70.0), 2: (80.0, 80.0), 3: (50.0, 20.0)}  # test, validation
+CONTRAST = Contrast(reference=2, last=5)
+SIX = recipe(epochs=6)
+
+
+def test_early_and_late_are_paired_and_at_the_profiles_epochs() -> None:
+    # Epochs 1 and 3 are better and worse than all: they are not asked for.
+    values = {0: (70.0, 73.0, 70.0), 1: (99.0,) * 3, 2: (80.0, 81.0, 82.0), 3: (1.0,) * 3, 5: (75.0, 76.0)}
     records = [
-        scored(pruned(p, seed=seed), test + seed, validation)
+        scored(pruned(p, seed=seed, recipe=SIX), accuracy)
+        for p, accuracies in values.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    records += [scored(pruned(5, seed=2, recipe=SIX), None), scored(dense(recipe=SIX), 90.0)]
+    table = runs_table(records)
+    (row,) = early_and_late(table, CONTRAST).to_dict("records")
+    half = 4.3027 * 2 / math.sqrt(3)  # of -10, -8 and -12: s = 2, t(0.975, 2) = 4.3027
+    assert row == {
+        "network": "resnet8-basic",
+        "pruning": "gradient 50 %",
+        "first": f"-10.0 [{-10 - half:.1f}, {-10 + half:.1f}]",
+        "last": "-5.0 [-5.0, -5.0]",
+    }
+    found = {side: by for _, _, side, by in contrasts(table, CONTRAST)}
+    assert found["first"] == interval([-10.0, -8.0, -12.0])
+    assert found["last"] == interval([-5.0, -5.0])  # the failed seed is no pair
+
+
+def test_without_a_pair_there_is_no_early_or_late() -> None:
+    at = {(0, 0): 70.0, (0, 1): 71.0, (2, 2): 80.0, (5, 2): 75.0}
+    records = [scored(pruned(p, seed=seed, recipe=SIX), value) for (p, seed), value in at.items()]
+    records.append(scored(pruned(0, "magnitude", recipe=SIX), 60.0))
+    found = early_and_late(runs_table(records), CONTRAST)
+    assert found[["first", "last"]].to_numpy().tolist() == [["", "-5.0 (one value)"], ["", ""]]
+    empty = early_and_late(runs_table([]), CONTRAST)
+    assert empty.empty
+    assert list(empty.columns) == ["network", "pruning", "first", "last"]
+
+
+# The oracle
+
+
+def test_the_oracle_is_chosen_on_validation() -> None:
+    values = {0: (60.0, 61.0), 1: (82.0, 79.0), 2: (80.0, 80.5), 3: (50.0, 20.0)}  # test, validation
+    records = [
+        scored(pruned(p, seed=seed), test + seed, validation + 1 - seed)
         for p, (test, validation) in values.items()
         for seed in range(3)
     ]
-    row = early_and_late(runs_table(records)).iloc[0]
-    assert row["plateau"] == "p = 2"
-    assert row["first epoch"] == "p = 0: -20.0 [-20.0, -20.0]"
-    assert row["last epoch"] == "p = 3: -30.0 [-30.0, -30.0]"
+    records += [scored(pruned(p, "magnitude"), 50.0 + p) for p in (0, 1)]
+    first, second = oracle(runs_table(records)).to_dict("records")
+    assert first == {
+        "network": "resnet8-basic",
+        "pruning": "gradient 50 %",
+        "chosen": "p = 2",
+        "accuracy": 81.0,
+        "best on test": "p = 1",
+        "its accuracy": 83.0,
+        "bias": 2.0,
+    }
+    assert (second["chosen"], second["best on test"], second["bias"]) == ("p = 1", "p = 1", 0.0)
 
 
-def test_a_first_epoch_that_is_the_best_is_not_left_out() -> None:
-    values = {0: (80.0, 80.0), 1: (70.0, 70.0), 2: (60.0, 60.0)}
-    records = [scored(pruned(p, seed=s), *value) for p, value in values.items() for s in range(3)]
-    row = early_and_late(runs_table(records)).iloc[0]
-    assert row["first epoch"] == "p = 0 is the best itself"
-    assert row["last epoch"] == "p = 2: -20.0 [-20.0, -20.0]"
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=4))
+def test_the_oracle_on_test_is_never_lower(values: list[tuple[float, float]]) -> None:
+    records = [scored(pruned(p), *value) for p, value in enumerate(values)]
+    (row,) = oracle(runs_table(records)).to_dict("records")
+    assert row["bias"] == row["its accuracy"] - row["accuracy"] >= 0
+    assert row["its accuracy"] == max(test for test, _ in values)
+
+
+def test_the_oracle_leaves_failed_runs_out() -> None:
+    failed = [scored(pruned(0, seed=seed), None) for seed in (0, 1)]
+    (row,) = oracle(runs_table([*failed, scored(pruned(1), 70.0), scored(pruned(2), 60.0)])).to_dict(
+        "records"
+    )
+    assert (row["chosen"], row["accuracy"], row["bias"]) == ("p = 1", 70.0, 0.0)
+    assert oracle(runs_table(failed)).empty
+    assert "bias" in oracle(runs_table([])).columns
+
+
+# A figure with values to point at
+
+
+def test_the_figure_to_point_at_has_one_line_a_pruning() -> None:
+    spread = {0: -1.0, 1: 0.0, 2: 1.0}
+    records = [scored(pruned(p, seed=s), 80.0 + p + d) for p in (1, 2) for s, d in spread.items()]
+    records += [scored(pruned(1, "magnitude", 0.8), 60.0), scored(dense(), 90.0)]
+    records.append(scored(pruned(1, architecture="resnet8-bottleneck"), 10.0))
+    figure = hover_accuracy(runs_table(records), "resnet8-basic")
+    gradient, magnitude = figure.data
+    assert (gradient.name, magnitude.name) == ("gradient 50 %", "magnitude 80 %")
+    assert (list(gradient.x), list(gradient.y)) == ([1, 2], [81.0, 82.0])
+    assert list(magnitude.y) == [60.0]
+    for (low, high, n), mean in zip(gradient.customdata, gradient.y, strict=True):
+        expected = interval([mean - 1, mean, mean + 1])
+        assert (low, high, n) == (expected.low, expected.high, 3)
+    assert gradient.error_y.array[0] == pytest.approx(gradient.error_y.arrayminus[0])
+    assert gradient.line.color != magnitude.line.color
+    assert "resnet8-basic" in figure.layout.meta["alt"]
 
 
 # What was watched
@@ -237,6 +328,55 @@ def test_the_epoch_of_epi_is_the_indicators(threshold: float, look_back: int, pa
     if indicator.trigger_epoch is not None and indicator.trigger_epoch + 1 < len(COUNTS):
         expected = indicator.trigger_epoch + 1
     assert epi_epoch(watched(), "gradient", 0.5, threshold, look_back, patience) == expected
+
+
+def test_the_profiles_patience_and_look_back_decide_where_epi_prunes() -> None:
+    settled = [(6, 6)] * 6
+    record = watched(dense(recipe=recipe(epochs=6)), settled)
+    never = watched(dense(seed=1, recipe=recipe(epochs=6)), [(9, 1), (1, 9)] * 3)
+    smoke = load_profile("smoke")
+    expected = {(1, 0): "2, –", (1, 2): "4, –", (2, 1): "4, –", (2, 3): "–, –"}
+    for (look_back, patience), epochs in expected.items():
+        tracking = Tracking(ratios=(0.5,), look_back=look_back)
+        settings = {"tau": {"gradient": 0.9}, "tracking": tracking, "patience": patience}
+        table = epi_epochs([record, never, example(pruned(1))], smoke.model_copy(update=settings))
+        assert table.to_dict("records") == [
+            {
+                "architecture": "resnet8-basic",
+                "criterion": "gradient",
+                "threshold": "0.9",
+                "ratio": "50 %",
+                "epochs": epochs,
+            }
+        ]
+
+
+def test_epi_against_the_ratio_is_a_rank_correlation_within_epochs() -> None:
+    def rows(seed: int, by_epoch: list[list[float]]) -> pd.DataFrame:
+        rows = [
+            ("net", seed, epoch, "gradient", ratio, "EPI", value)
+            for epoch, values in enumerate(by_epoch)
+            for ratio, value in zip((0.2, 0.5, 0.8), values, strict=True)
+        ]
+        names = ["architecture", "seed", "epoch", "criterion", "ratio", "measure", "value"]
+        return pd.DataFrame(rows, columns=names)
+
+    unknown, constant, falling = [math.nan] * 3, [1.0] * 3, [0.9, 0.8, 0.1]
+    table = pd.concat(
+        [
+            rows(0, [unknown, falling, constant, [0.99, 0.98, 0.97]]),
+            rows(1, [falling, [0.8, 0.9, 0.1]]),  # -1, and ranks 2, 3, 1: rho = -0.5
+            rows(2, [[0.1, 0.2, 0.3], constant]),
+            rows(3, [unknown, constant]),
+            rows(0, [[0.1, 0.2, 0.3]]).assign(measure="Kendall"),
+        ]
+    )
+    found = epi_against_ratio(table)
+    assert found[["architecture", "criterion", "seed"]].to_numpy().tolist() == [
+        ["net", "gradient", seed] for seed in (0, 1, 2)
+    ]
+    assert found["rho"].tolist() == pytest.approx([-1.0, -0.75, 1.0])
+    assert epi_against_ratio(stability_table([])).empty
 
 
 def test_a_trigger_after_the_last_epoch_prunes_nothing() -> None:

@@ -241,26 +241,38 @@ def one_shot_similarity(records: Sequence[Record]) -> pd.DataFrame:
     return table
 
 
-def early_and_late(table: pd.DataFrame, contrast: Contrast) -> pd.DataFrame:
+def contrasts(table: pd.DataFrame, contrast: Contrast) -> list[tuple[str, str, str, Interval]]:
     """What pruning at initialisation and late costs against a few epochs in, paired over seeds.
 
     The three epochs are fixed in the profile, not chosen from the runs.
 
     Returns:
-        Text columns ``network``, ``pruning``, ``first`` and ``last``: differences in percentage points with
-        their intervals; empty where no seed has both runs.
+        Network, pruning, side (``first`` or ``last``) and difference in percentage points, over the seeds
+        that have both runs; nothing where none has.
     """
-    rows = []
+    found = []
     pruned = table[table["policy"] == "epoch"].dropna(subset=["test_accuracy"])
     for (network, pruning), part in pruned.groupby(["architecture", "pruning"], sort=True):
-        row = {"network": str(network), "pruning": str(pruning)}
         seeds = {epoch: set(runs["seed"]) for epoch, runs in part.groupby("prune_epoch")}
         for side, epoch in (("first", contrast.first), ("last", contrast.last)):
-            row[side] = ""
             if seeds.get(epoch, set()) & seeds.get(contrast.reference, set()):
-                found = paired_difference(part, {"prune_epoch": epoch}, {"prune_epoch": contrast.reference})
-                row[side] = found.text()
-        rows.append(row)
+                by = paired_difference(part, {"prune_epoch": epoch}, {"prune_epoch": contrast.reference})
+                found.append((str(network), str(pruning), side, by))
+    return found
+
+
+def early_and_late(table: pd.DataFrame, contrast: Contrast) -> pd.DataFrame:
+    """:func:`contrasts` as text.
+
+    Returns:
+        Columns ``network``, ``pruning``, ``first`` and ``last``; empty text where no seed has both runs.
+    """
+    found = {(network, pruning, side): by.text() for network, pruning, side, by in contrasts(table, contrast)}
+    pruned = table[table["policy"] == "epoch"]
+    rows = []
+    for (network, pruning), _ in pruned.groupby(["architecture", "pruning"], sort=True):
+        key = str(network), str(pruning)
+        rows.append((*key, found.get((*key, "first"), ""), found.get((*key, "last"), "")))
     return pd.DataFrame(rows, columns=["network", "pruning", "first", "last"])
 
 
@@ -274,7 +286,7 @@ def oracle(table: pd.DataFrame) -> pd.DataFrame:
         ``best on test`` (epoch), ``its accuracy`` and ``bias``, in percentage points.
     """
     rows = []
-    pruned = table[table["policy"] == "epoch"]
+    pruned = table[table["policy"] == "epoch"].dropna(subset=["validation_accuracy", "test_accuracy"])
     for (network, pruning), part in pruned.groupby(["architecture", "pruning"], sort=True):
         means = part.groupby("prune_epoch")[["validation_accuracy", "test_accuracy"]].mean()
         accuracy = {float(str(epoch)): value for epoch, value in means["test_accuracy"].items()}
@@ -291,7 +303,8 @@ def oracle(table: pd.DataFrame) -> pd.DataFrame:
                 "bias": accuracy[best] - accuracy[chosen],
             }
         )
-    return pd.DataFrame(rows)
+    columns = ["network", "pruning", "chosen", "accuracy", "best on test", "its accuracy", "bias"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def epi_against_ratio(stability: pd.DataFrame) -> pd.DataFrame:

@@ -65,24 +65,24 @@ def _findings(records: Sequence[Record], table: pd.DataFrame, profile: Profile) 
     sweep = f"[Oracle sweep](executed/{profile.name}/oracle_sweep.ipynb)"
     stability = f"[Structure stability](executed/{profile.name}/structure_stability.ipynb)"
     contrast = profile.contrast
-    effects = analysis.early_and_late(table[table["architecture"] == network], contrast)
-    seeds = table[table["architecture"] == network]["seed"].nunique()
+    effects = analysis.contrasts(table[table["architecture"] == network], contrast)
     rows = []
-    for statement, column, epoch in (
+    for statement, wanted, epoch in (
         ("Pruning at initialisation is worse than a few epochs later (Sec. 4.1)", "first", contrast.first),
         ("Pruning late costs accuracy (Sec. 4.1, Fig. 3)", "last", contrast.last),
     ):
-        for effect in effects.to_dict("records"):
-            if effect[column]:
-                text = f"p = {epoch} against p = {contrast.reference}: {effect[column]} points"
-                rows.append(_row(statement, effect["pruning"], text, seeds, sweep))
+        for _, pruning, side, by in effects:
+            if side == wanted:
+                text = f"p = {epoch} against p = {contrast.reference}: {by.text()} points"
+                rows.append(_row(statement, pruning, text, by.n, sweep))
     rows += _epi_findings(own, profile, stability)
     agreement = analysis.one_shot_similarity(own)
-    for pruning, part in agreement.groupby("pruning", sort=True):
+    for what, part in agreement.groupby("pruning", sort=True):
         # A seed's runs share their dense epochs: one value a seed, its mean over the pruning epochs.
-        text = f"Ψ = {analysis.interval(part.groupby('seed')['psi'].mean()).text(2)}"
+        found = analysis.interval(part.groupby("seed")["psi"].mean())
+        text = f"Ψ = {found.text(2)}"
         statement = "The structure that EPI watches is the one that Algorithm 1 leaves (implied)"
-        rows.append(_row(statement, str(pruning), text, seeds, stability))
+        rows.append(_row(statement, str(what), text, found.n, stability))
     return rows
 
 
