@@ -8,19 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import dense, flip, pruned, recipe, records_by_id
 
+from pat import models
 from pat.study import run as runs
 from pat.study import sweep as sweeps
 from pat.study.record import Record
 from pat.study.run import Watcher, check, run
 from pat.study.spec import EPI, Neurons, Pruning, RandomEpoch, Spec, Tracking
 from pat.study.store import Store
-from pat.study.sweep import Progress, plan, sweep
+from pat.study.sweep import Progress, RunsLost, WorkerLost, plan, sweep
 from pat.trainer import EpochLog
 
 EPOCHS = (1, 2, 3)
@@ -126,6 +128,8 @@ def test_a_branch_is_the_whole_run(epoch: int, criterion: str, store: Store) -> 
     assert [e.model_copy(update=times) for e in trunk.history[:epoch] + branch.history] == [
         e.model_copy(update=times) for e in whole.history
     ]
+    assert branch.same_result(whole)
+    assert not branch.same_outcome(whole)
     assert (branch.result, branch.cost, branch.layers) == (whole.result, whole.cost, whole.layers)
     first, second = (
         load_file(root / spec.id / "model.safetensors") for root in (store.root, store.root / "whole")
@@ -181,14 +185,30 @@ def test_a_run_without_a_finite_loss_is_a_failed_record(store: Store) -> None:
     assert epochs == []
 
 
+def test_a_run_without_a_finite_gradient_is_a_failed_record(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(name: str, **shape: int) -> torch.nn.Module:
+        model = models.build(name, **shape)
+        for parameter in model.parameters():
+            parameter.register_hook(lambda gradient: torch.full_like(gradient, float("inf")))
+        return model
+
+    monkeypatch.setattr(runs, "models", SimpleNamespace(build=build))
+    record = run(pruned(1, recipe=recipe(precision="fp16")), store)
+    assert (record.status, record.result, record.cost) == ("failed", None, None)
+    assert "epoch 0: no minibatch with finite gradients" in (record.reason or "")
+
+
 def test_a_collapsed_run_is_recorded_with_a_constant_prediction(store: Store) -> None:
     record = run(pruned(1, "magnitude", 0.95), store)
     assert record.status == "collapsed"
     assert "no path" in (record.reason or "")
     assert record.result is not None
-    counts = runs._dataset("digits", dense().data_checksum, Path("data"), "cpu").class_counts("test")
+    counts = runs._dataset("digits", dense().data_checksum, Path("data"), "cpu", 0).class_counts("test")
     assert record.result.test_accuracy in [pytest.approx(count / 9) for count in counts]
     assert record.result.prune_epoch == 1
+    assert record.cost is None  # nothing was made smaller
 
 
 def test_the_callers_random_state_and_threads_are_left_alone(store: Store) -> None:
@@ -317,6 +337,62 @@ def test_a_sweep_of_branches_alone_trains_their_trunk(
     assert_as(expected, sweep([pruned(2), pruned(0), pruned(2)], store, on_progress=told.append))
     assert [(p.done, p.total) for p in told] == [(1, 2), (2, 2)]
     assert store.record(dense()) is not None
+
+
+def losing(*lost: Spec) -> Callable[..., Record]:
+    """A run that some specs do not survive."""
+
+    def lose(spec: Spec, store: Store, **options: object) -> Record:
+        if spec in lost:
+            raise MemoryError("no memory left")
+        return run(spec, store, **options)  # type: ignore[arg-type]
+
+    return lose
+
+
+def test_a_run_with_an_unexpected_error_does_not_stop_the_others(
+    store: Store, in_this_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = recipe(epochs=2, batch_size=747)
+    others = [dense(recipe=settings), pruned(0, recipe=settings), dense(seed=1, recipe=settings)]
+    lost = pruned(1, recipe=settings)
+    specs = [others[0], lost, *others[1:]]
+    told: list[Progress] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeps, "run", losing(lost))
+        message = rf"1 runs ended .* {lost.title} \({lost.id[:12]}\): MemoryError: no memory left; 0 that"
+        with pytest.raises(RunsLost, match=message) as caught:
+            sweep(specs, store, on_progress=told.append)
+    assert isinstance(caught.value.__cause__, MemoryError)
+    assert store.record(lost) is None
+    assert {p.record.spec for p in told} == set(others)
+    assert all(store.record(spec) is not None for spec in others)
+    assert [record.spec for record in sweep(specs, store)] == specs  # the same command goes on
+
+
+def test_runs_that_start_from_a_lost_one_wait(
+    store: Store, in_this_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = recipe(epochs=2, batch_size=747)
+    trunk, other = dense(recipe=settings), dense(seed=1, recipe=settings)
+    branches = [pruned(p, recipe=settings) for p in (0, 1)]
+    monkeypatch.setattr(sweeps, "run", losing(trunk))
+    with pytest.raises(RunsLost, match=rf"{trunk.title} .*; 2 that start from a lost dense run wait"):
+        sweep([trunk, *branches, other], store)
+    assert [record.spec for record in store.records()] == [other]
+
+
+def die(spec: Spec, store: Store, **options: object) -> Record:
+    """A run whose process is killed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("the process lives on")
+
+
+def test_a_lost_worker_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps, "run", die)
+    with pytest.raises(WorkerLost, match=r"a training process died .*; the same command goes on"):
+        sweep([dense(), dense(seed=1)], store)
+    assert store.records() == []
 
 
 @pytest.mark.parametrize("jobs", [0, -1])

@@ -25,7 +25,7 @@ class WorkerLost(RuntimeError):
 
 
 class RunsLost(RuntimeError):
-    """Some runs ended with an error that is no result; the others were brought to their end."""
+    """Some runs ended with an error that is no result; those that do not start from one are done."""
 
 
 @dataclass
@@ -149,7 +149,7 @@ def _train(
     """
     total = sum(t.wanted + len(t.branches) for t in trunks)
     done = 0
-    lost: list[tuple[Spec, Exception]] = []
+    lost: list[tuple[_Job, Exception]] = []
     ready = []
     for trunk in trunks:
         keep = tuple(trunk.keep(store))
@@ -174,7 +174,7 @@ def _train(
                     except BrokenProcessPool:
                         raise
                     except Exception as error:
-                        lost.append((job.spec, error))
+                        lost.append((job, error))
                         continue
                     if job.spec.pruning is None:
                         ready = _branches(job.trunk) + ready
@@ -189,10 +189,12 @@ def _train(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if lost:
-        spec, cause = lost[0]
+        spec, cause = lost[0][0].spec, lost[0][1]
+        waiting = sum(len(job.trunk.branches) for job, _ in lost if job.spec.pruning is None)
         raise RunsLost(
             f"{len(lost)} runs ended with an error, the first being {spec.title} ({spec.id[:12]}): "
-            f"{type(cause).__name__}: {cause}; all others are done"
+            f"{type(cause).__name__}: {cause}; {waiting} that start from a lost dense run wait, "
+            "all others are done"
         ) from cause
 
 
