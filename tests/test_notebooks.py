@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jupytext
@@ -214,6 +215,65 @@ def test_profile_comes_from_the_file_or_the_call(tmp_path: Path) -> None:
 def test_command_line_answers_bad_input_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert notebooks.main(["--profile", "nosuch"]) == 2
     assert "unknown profile 'nosuch'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one notebook, which the command line takes for the project's."""
+    add(tmp_path, "good", GOOD, "number: 7\n")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """The parameters of notebooks that were checked and would run now."""
+    started: list[dict[str, object]] = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, max_workers: int, mp_context: object) -> None:
+            super().__init__(max_workers)
+
+    def run(task: notebooks._Task) -> tuple[float, list[str]]:
+        started.append(task.parameters)
+        return 0.0, []
+
+    monkeypatch.setattr(notebooks, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(notebooks, "_run", run)
+    return started
+
+
+def test_command_line_passes_parameters_as_yaml(folder: Path, started: list[dict[str, object]]) -> None:
+    arguments = ["good", "--profile", "digits", "--out", str(folder / "out")]
+    assert notebooks.main(arguments) == 0
+    given = ["-p", "number", "2.5", "-p", "ratios", "[0.1, 0.9]", "--parameter", "store", "elsewhere"]
+    assert notebooks.main([*arguments, *given]) == 0
+    assert started == [
+        {"profile": "digits", "number": 7},
+        {"profile": "digits", "number": 2.5, "ratios": [0.1, 0.9], "store": "elsewhere"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["good", "-p", "nubmer", "1"], "no parameter 'nubmer'; known: profile, store, number, ratios"),
+        (["good", "-p", "number", "many"], "'number' is a number, got 'many', a text"),
+        (["good", "-p", "ratios", "[0.1"], "-p ratios: '[0.1' is not valid YAML"),
+        (["-p", "number", "1"], "-p needs the names of the notebooks"),
+    ],
+)
+def test_command_line_refuses_parameters_before_anything_runs(
+    arguments: list[str],
+    message: str,
+    folder: Path,
+    started: list[dict[str, object]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert notebooks.main([*arguments, "--profile", "digits", "--out", str(folder / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert started == []
+    assert not (folder / "out").exists()
 
 
 SOURCES = sorted(notebooks.NOTEBOOKS.glob("*.py"))

@@ -271,7 +271,12 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     if options.parameter and not options.names:
         raise ValueError("-p needs the names of the notebooks that it is for")
     given = {} if options.store is None else {"store": options.store}
-    return given | {name: yaml.safe_load(value) for name, value in options.parameter}
+    for name, value in options.parameter:
+        try:
+            given[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"-p {name}: {value!r} is not valid YAML: {error}") from error
+    return given
 
 
 def main(argv: list[str] | None = None) -> int:
