@@ -19,12 +19,15 @@ import yaml
 from PIL import Image
 from test_store import written
 from tiny import pruned
+from torch import nn
 from typer.testing import CliRunner, Result
 
-from pat import paths
+from pat import models, paths
 from pat.cli import app
 from pat.study import sweep as sweeps
+from pat.study.profile import load_profile
 from pat.study.publish import publish
+from pat.study.spec import EPI
 from pat.study.store import Store
 
 SMOKE = (paths.PROFILES / "smoke.yaml").read_text()
@@ -101,6 +104,13 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ("(got 1.5)", ["run", "--ratio", "0.5", "--threshold", "1.5"]),
     "threshold of an epoch":
         ("--threshold needs", [*PRUNED, "--threshold", "0.5"]),
+    "never with a ratio":
+        ("--policy never is a dense run: leave out --ratio", [*DENSE, "--ratio", "0.5", "--policy", "never"]),
+    "EPI in too few epochs":
+        ("EPI prunes in epoch 11 at the earliest (look-back 5, patience 5), but 'short' ends with epoch 9",
+         ["run", "--profile", "short", "--ratio", "0.5"]),
+    "an architecture that does not fit, of 16 pixels":
+        ("takes images of 3 channels, got 1", [*DENSE, "--architecture", "vgg16-bn"]),
     "seed":
         ("seed: Input should be greater than or equal to 0 (got -1)", [*DENSE, "--seed", "-1"]),
     "missing data":
@@ -122,9 +132,46 @@ BAD: dict[str, tuple[str, list[str]]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_ends_at_once(case: str, here: Path) -> None:
+    recipe = yaml.safe_load(SMOKE)["recipe"] | {"epochs": 10}
+    own_profile(here, recipe=recipe, patience=5, tracking={"ratios": [0.5]})
+    (here / "profiles" / "mine.yaml").rename(here / "profiles" / "short.yaml")
     own_profile(here, dataset="imagenette")
     message, arguments = BAD[case]
     assert_refused(here, message, *arguments)
+
+
+def test_epi_may_prune_in_the_last_epoch_and_takes_the_profiles_patience(here: Path) -> None:
+    epochs = load_profile("smoke").recipe.epochs
+    result = pat(*DENSE, "--architecture", "resnet8-basic", "--ratio", "0.5", "--threshold", "0")
+    assert result.exit_code == 0, result.output
+    (record,) = Store(here / "runs").records()
+    assert record.spec.pruning is not None
+    assert record.spec.pruning.policy == EPI(threshold=0.0, look_back=2, patience=1)
+    assert record.result is not None
+    assert record.result.prune_epoch == 4 == epochs - 1  # look-back + patience + 1
+
+
+def test_a_network_too_deep_for_the_images_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As vgg16-bn on small images: its poolings leave no pixel."""
+
+    def deep(num_classes: int, in_channels: int, image_size: int) -> nn.Module:
+        layers = [nn.Conv2d(in_channels, 4, 3, padding=1), *(nn.MaxPool2d(2) for _ in range(5))]
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, num_classes))
+
+    monkeypatch.setitem(models._ARCHITECTURES, "resnet8-basic", deep)
+    message = "resnet8-basic does not run on 16-pixel images: Given input size"
+    assert_refused(here, message, *DENSE, "--architecture", "resnet8-basic")
+
+
+def test_a_sweep_with_lost_runs_has_exit_code_1(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (sweeps.RunsLost("2 runs ended"), sweeps.WorkerLost("a training process died")):
+
+        def lose(*arguments: Any, error: Exception = error, **options: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(sweeps, "sweep", lose)
+        result = pat(*SWEEP)
+        assert (result.exit_code, result.stderr) == (1, f"pat: {error}\n")
 
 
 def test_data_that_is_missing_says_where_it_should_be(here: Path) -> None:
@@ -139,7 +186,13 @@ def test_data_that_is_missing_says_where_it_should_be(here: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--criterion", "taylor"), ("--policy", "soon"), ("--ratio", "half"), ("--sed", "1")],
+    [
+        ("--workers", "-1"),
+        ("--criterion", "taylor"),
+        ("--policy", "soon"),
+        ("--ratio", "half"),
+        ("--sed", "1"),
+    ],
 )
 def test_options_that_there_are_not_are_refused(option: str, value: str, here: Path) -> None:
     result = pat("run", option, value)
@@ -196,9 +249,12 @@ def test_a_folder_of_pictures_and_one_that_is_damaged(here: Path) -> None:
 
 
 def test_a_published_store_is_not_trained_into(here: Path) -> None:
+    runs = len(load_profile("smoke").sweep("study"))
     publish(written(Store(here / "runs"), pruned(1)), here / "results")
     assert_refused(here, "results holds published records", "run", "--profile", "smoke", "--store", "results")
-    assert_refused(here, "results lacks 10 of 10 runs", "sweep", "--profile", "smoke", "--store", "results")
+    assert_refused(
+        here, f"results lacks {runs} of {runs} runs", "sweep", "--profile", "smoke", "--store", "results"
+    )
     assert_refused(here, "published records, which have no checkpoints", "gc", "--store", "results")
     assert_refused(here, "working store", "results", "publish", "--target", "runs")
 

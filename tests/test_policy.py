@@ -70,7 +70,7 @@ def test_epis_fallback() -> None:
     ("first", "second"),
     [
         (EPI(0.9, 2, 1), EPI(0.9, 2, 1)),
-        (RandomEpoch(0, 1000, generator(0)), RandomEpoch(0, 1000, generator(1))),
+        (RandomEpoch(0, 1000, generator(0)), RandomEpoch(0, 1000, generator(0))),
         (Never(), Never()),
         (AtEpoch(3), AtEpoch(3)),
     ],
@@ -82,3 +82,14 @@ def test_state_goes_on(first: Policy, second: Policy) -> None:
     for counts in ([5, 5], [5, 5], [5, 5]):
         assert first.update(counts) == second.update(counts)
     assert first.prune_epoch == second.prune_epoch
+
+
+def test_settings_tell_policies_apart() -> None:
+    assert Never().settings() != AtEpoch(0).settings() != AtEpoch(1).settings()
+    assert RandomEpoch(4, 4, generator(0)).settings() == AtEpoch(4).settings()
+    policy = EPI(0.9, 2, 1)
+    before = policy.settings()
+    for _ in range(6):
+        policy.update([5, 5])
+    assert policy.prune_epoch is not None
+    assert policy.settings() == before  # what it has seen is its state

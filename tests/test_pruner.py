@@ -372,6 +372,48 @@ def test_a_state_of_other_settings_is_refused() -> None:
         assert loop.pat.epoch == 0
 
 
+@pytest.mark.parametrize(
+    ("saved", "other"),
+    [
+        (AtEpoch(1), AtEpoch(2)),
+        (AtEpoch(1), Never()),
+        (AtEpoch(1), EPI(0.9, fallback=1)),
+        (EPI(0.9), EPI(0.8)),
+        (EPI(0.9), EPI(0.9, look_back=4)),
+        (EPI(0.9), EPI(0.9, patience=4)),
+        (EPI(0.9), EPI(0.9, history="available")),
+        (EPI(0.9), EPI(0.9, fallback=3)),
+    ],
+)
+def test_a_state_of_another_policy_is_refused(saved: Policy, other: Policy) -> None:
+    state = Loop(policy=saved).epochs(1).pat.state_dict()
+    loop = Loop(policy=other)
+    with pytest.raises(ValueError, match="the state was saved with"):
+        loop.pat.load_state_dict(state)
+    assert (loop.pat.epoch, loop.pat.status) == (0, "dense")
+    again = Loop(policy=copy.deepcopy(saved))
+    again.pat.load_state_dict(state)
+    assert again.pat.epoch == 1
+
+
+def test_a_drawn_epoch_is_a_setting_too() -> None:
+    def drawn(seed: int) -> RandomEpoch:
+        return RandomEpoch(1, 1000, torch.Generator().manual_seed(seed))
+
+    state = Loop(policy=drawn(0)).pat.state_dict()
+    Loop(policy=drawn(0)).pat.load_state_dict(state)
+    with pytest.raises(ValueError, match="the state was saved with"):
+        Loop(policy=drawn(1)).pat.load_state_dict(state)
+
+
+def test_an_epoch_before_the_first_one_is_refused() -> None:
+    for policy in (AtEpoch(1), EPI(0.9, fallback=1)):
+        with pytest.raises(ValueError, match="the policy prunes in epoch 1, before start_epoch=2"):
+            Loop(policy=policy, start_epoch=2)
+    assert Loop(policy=AtEpoch(2), start_epoch=2).pat.status == "prune"
+    assert Loop(policy=Never(), start_epoch=2).pat.status == "dense"
+
+
 # --- what goes wrong ---------------------------------------------------------------------------------------
 
 

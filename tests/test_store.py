@@ -239,6 +239,13 @@ def test_another_outcome_is_a_conflict_and_nothing_is_written(store: Store, tmp_
     assert sorted(target.rglob("*")) == before
 
 
+def test_a_whole_run_is_no_conflict_with_its_published_branch(tmp_path: Path) -> None:
+    branch, whole = example(pruned(1)), example(pruned(1), trunk=None, history=())
+    assert publish([branch], tmp_path / "results") == [branch]
+    assert publish([whole], tmp_path / "results") == []
+    assert Published(tmp_path / "results").record(pruned(1)) == branch
+
+
 def test_a_working_store_is_no_place_to_publish_to(store: Store) -> None:
     records = written(store, pruned(1))
     with pytest.raises(PublishConflict, match="working store"):

@@ -281,6 +281,18 @@ def test_weights_that_overflow_in_an_epochs_last_step_are_a_failure_too() -> Non
         run.train()
 
 
+@pytest.mark.parametrize("policy", [Never(), AtEpoch(0)])
+def test_an_epoch_without_finite_gradients_is_a_failure_though_weights_are_finite(policy: Policy) -> None:
+    """In half precision the scaler leaves out steps that overflow, so that the weights stay as they are."""
+    run = trainer(policy, settings=recipe(epochs=2, precision="fp16"))
+    for parameter in run.model.parameters():
+        parameter.register_hook(lambda gradient: torch.full_like(gradient, float("inf")))
+    with pytest.raises(TrainingFailed, match=r"epoch 0: no minibatch with finite gradients .*skipped"):
+        run.train()
+    assert run._finite()
+    assert run.history == []
+
+
 def test_other_errors_keep_their_kind() -> None:
     run = trainer(Never())
 
