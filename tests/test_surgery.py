@@ -547,3 +547,31 @@ def test_resize_refuses_what_does_not_fit_and_changes_nothing() -> None:
         with pytest.raises(ValueError, match=message):
             surgery.resize(model, target)
     assert_unchanged(model, before)
+
+
+class TwoPools(nn.Module):
+    """Two branches, each pooled, and concatenated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.first, self.second = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.pool, self.head = nn.MaxPool2d(2), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        both = [self.pool(self.first(x).relu()), F.max_pool2d(self.second(x).relu(), 2)]
+        return self.head(torch.cat(both, 1).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("branch", "node"), [("first", "pool"), ("second", "max_pool2d")])
+def test_a_pooling_left_without_channels_is_refused_by_name(branch: str, node: str) -> None:
+    torch.manual_seed(0)
+    model, x = TwoPools(), torch.zeros(2, 1, 8, 8)
+    groups = trace(model, x)
+    before = snapshot(model)
+    with pytest.raises(ValueError, match=f"node '{node}' would have no channel left"):
+        surgery.remove(model, {branch: torch.zeros(4, dtype=torch.bool)}, groups=groups)
+    assert_unchanged(model, before)
+    surgery.remove(model, {branch: torch.tensor([True, False, False, False])}, groups=groups)
+    assert model(x).shape == (2, 3)

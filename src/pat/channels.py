@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from pat.coupling import Channels, Coupling, UnsupportedOperation
 from pat.groups import ChannelGroup, ChannelGroups, Member, Slot, Step, collect
 from pat.operations import Call, Rule, elementwise, find_values, keeps_zero
-from pat.rules import find_rule, is_leaf, register
+from pat.rules import find_rule, is_leaf, needs_channels, register
 
 __all__ = [
     "ChannelGroup",
@@ -135,6 +135,8 @@ class _Walk(fx.Interpreter):
         concrete_args, concrete_kwargs = _positional(*self.fetch_args_kwargs_from_env(n))
         layer = str(n.target) if module is not None else ""
         concrete = (concrete_args, concrete_kwargs, result)
+        for value in find_values(args) if needs_channels(n.target if module is None else module) else ():
+            coupling.pools[n.name] = value.ids
         return rule(Call(coupling, n, layer, module, args, kwargs, *concrete, rule_of=find_rule))
 
     def _attribute(self, name: str, tensor: Any) -> Channels | None:

@@ -69,6 +69,7 @@ class Coupling:
         self.dims: dict[tuple[str, int], LabelledDim] = {}
         self.convolutions: set[str] = set()
         self.norms: dict[str, Tensor] = {}
+        self.pools: dict[str, Tensor] = {}
         self.stems: set[str] = set()
 
     def new(self, size: int) -> Tensor:

@@ -75,7 +75,7 @@ class Slot:
 
     def keep(self, units: Tensor) -> Tensor:
         """Bool ``[size of dim]``: the entries that stay when ``units`` (bool, all units) do."""
-        return torch.cat([units, units.new_ones(1)])[self.units]  # -1 reads the appended True
+        return _entries_kept(self.units, units)
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,16 @@ class ChannelGroups(Mapping[str, ChannelGroup]):
     """
 
     def __init__(
-        self, groups: Mapping[str, ChannelGroup], slots: tuple[Slot, ...], steps: tuple[Step, ...]
+        self,
+        groups: Mapping[str, ChannelGroup],
+        slots: tuple[Slot, ...],
+        steps: tuple[Step, ...],
+        pools: Mapping[str, Tensor],
     ) -> None:
         self._groups = dict(groups)
         self.slots = slots
         self._steps = steps
+        self._pools = dict(pools)
 
     def __getitem__(self, name: str) -> ChannelGroup:
         return self._groups[name]
@@ -151,6 +156,20 @@ class ChannelGroups(Mapping[str, ChannelGroup]):
                 table.setdefault(layer, []).append(slot)
         return table
 
+    def check_pools(self, kept: Mapping[str, Tensor]) -> None:
+        """Find out whether a pooling or resizing operation would be left without any channel.
+
+        Raises:
+            ValueError: naming its node; torch has no result for it.
+        """
+        units = self.unit_mask(kept)
+        for node, wanted in self._pools.items():
+            if not bool(_entries_kept(wanted, units).any()):
+                raise ValueError(
+                    f"node {node!r} would have no channel left, which torch cannot pool or resize: keep "
+                    "min_channels=1, or exclude the layers before it"
+                )
+
     def collapsed(self, kept: Mapping[str, Tensor]) -> bool:
         """Whether no path of layers with channels left leads from the model's input to its output."""
         units = self.unit_mask(kept)
@@ -200,7 +219,13 @@ def collect(coupling: Coupling, steps: tuple[Step, ...]) -> ChannelGroups:
             units=range(start, start + len(roots)),
         )
     slots = tuple(_slot(coupling, unit_of, dim) for dim in coupling.dims.values())
-    return ChannelGroups(groups, tuple(s for s in slots if bool((s.units >= 0).any())), steps)
+    pools = {node: _units(coupling, unit_of, ids) for node, ids in coupling.pools.items()}
+    return ChannelGroups(groups, tuple(s for s in slots if bool((s.units >= 0).any())), steps, pools)
+
+
+def _entries_kept(entries: Tensor, units: Tensor) -> Tensor:
+    """For unit numbers, whether each stays; -1 reads the appended True."""
+    return torch.cat([units, units.new_ones(1)])[entries]
 
 
 def _norms(tables: dict[str, dict[int, list[int]]], roots: list[int]) -> tuple[Member, ...]:
@@ -220,7 +245,9 @@ def _channels_by_root(coupling: Coupling, ids: Tensor) -> dict[int, list[int]]:
 
 
 def _slot(coupling: Coupling, unit_of: dict[int, int], dim: LabelledDim) -> Slot:
-    units = torch.tensor(
-        [unit_of.get(coupling.find(label), -1) for label in dim.ids.tolist()], dtype=torch.int64
-    )
-    return Slot(dim.tensor, dim.dim, units, dim.own)
+    return Slot(dim.tensor, dim.dim, _units(coupling, unit_of, dim.ids), dim.own)
+
+
+def _units(coupling: Coupling, unit_of: dict[int, int], ids: Tensor) -> Tensor:
+    """The unit behind each label, -1 where the channel stays."""
+    return torch.tensor([unit_of.get(coupling.find(label), -1) for label in ids.tolist()], dtype=torch.int64)

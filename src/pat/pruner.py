@@ -248,13 +248,17 @@ class PruningAwareTraining:
         if self._steps_done == 0:
             surgery.check_optimizer(self.model, self.optimizer, groups=self.groups)
         best = self._top(scores, self._schedule[step - 1])
-        self.kept = {name: best[name] & kept for name, kept in self.kept.items()}
+        kept = {name: best[name] & mask for name, mask in self.kept.items()}
+        collapsed = self.groups.collapsed(kept)
+        if not collapsed:
+            self.groups.check_pools(kept)
+        self.kept = kept
         self._steps_done = step
         self._last_scores = latest
         self._skipped += self._taylor.skipped
         self._taylor.reset()
         self._mask()
-        if self.groups.collapsed(self.kept):
+        if collapsed:
             raise LayerCollapse(
                 f"after step {step} of {len(self._schedule)} no path of channels leads from the input to "
                 "the output; a lower ratio or min_channels=1 avoids it"

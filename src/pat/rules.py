@@ -30,6 +30,12 @@ _FOREIGN: dict[tuple[str, str], Rule] = {
 }
 
 
+_POOLS = tuple(
+    getattr(nn, f"{kind}{d}d") for kind in ("MaxPool", "AvgPool", "AdaptiveMaxPool") for d in (1, 2, 3)
+) + (nn.Upsample,)
+_POOL_FUNCTIONS = (F.max_pool2d, F.avg_pool2d, F.adaptive_max_pool2d, F.interpolate)
+
+
 def register(target: Target, rule: Rule) -> None:
     """Teach the trace an operation.
 
@@ -40,6 +46,11 @@ def register(target: Target, rule: Rule) -> None:
             f(0) != 0), or a function from a :class:`Call` to the result's channels.
     """
     _RULES[target] = rule
+
+
+def needs_channels(target: nn.Module | Callable[..., Any] | str) -> bool:
+    """Whether torch computes an operation only where there is at least one channel."""
+    return isinstance(target, _POOLS) if isinstance(target, nn.Module) else target in _POOL_FUNCTIONS
 
 
 def find_rule(target: nn.Module | Callable[..., Any] | str) -> Rule:

@@ -69,10 +69,12 @@ def remove(
         extra_models: copies of the model, such as an exponential moving average, to be cut likewise.
 
     Raises:
-        ValueError: for an unknown group, a mask of another size or type, a copy of other sizes, or an
-            optimizer state that is not laid out like its parameter. Nothing is changed then.
+        ValueError: for an unknown group, a mask of another size or type, a copy of other sizes, a pooling
+            operation that would be left without channels, or an optimizer state that is not laid out like
+            its parameter. Nothing is changed then.
     """
     units = groups.unit_mask(kept)
+    groups.check_pools(kept)
     plan = _plan(groups.slots, units)
     models = [model, *extra_models]
     for each in models:
