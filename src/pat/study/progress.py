@@ -26,6 +26,7 @@ def _bar(console: Console, unit: str) -> Progress:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[detail]}"),
         console=console,
+        disable=not console.is_terminal,  # lines are printed instead
     )
 
 
