@@ -244,7 +244,7 @@ def one_shot_similarity(records: Sequence[Record]) -> pd.DataFrame:
 def contrasts(table: pd.DataFrame, contrast: Contrast) -> list[tuple[str, str, str, Interval]]:
     """What pruning at initialisation and late costs against a few epochs in, paired over seeds.
 
-    The three epochs are fixed in the profile, not chosen from the runs.
+    The three epochs stand in the profile; they are not chosen from the runs in the table.
 
     Returns:
         Network, pruning, side (``first`` or ``last``) and difference in percentage points, over the seeds

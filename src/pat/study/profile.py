@@ -42,7 +42,7 @@ class Cells(Frozen):
 
 
 class Contrast(Frozen):
-    """The pruning epochs that the paper's statements are tested at, fixed before the runs."""
+    """The pruning epochs that the paper's statements are held against: the same for all runs of a profile."""
 
     first: int = Field(default=0, ge=0)
     """Pruning at initialisation."""
