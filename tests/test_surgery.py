@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,8 +20,10 @@ from networks import (
 )
 from torch import Tensor, nn
 
-from pat import surgery
+from pat import models, surgery
 from pat.channels import ChannelGroups, trace
+from pat.data import Augment, load_manifest, open_dataset
+from pat.importance import magnitude_scores
 from pat.structure import kept_count, top_channels
 
 torch.set_num_threads(1)
@@ -575,3 +578,43 @@ def test_a_pooling_left_without_channels_is_refused_by_name(branch: str, node: s
     assert_unchanged(model, before)
     surgery.remove(model, {branch: torch.tensor([True, False, False, False])}, groups=groups)
     assert model(x).shape == (2, 3)
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[nn.Module, Tensor, Tensor]:
+    """A bottleneck ResNet that has learned the plain digits, and test images with their labels."""
+    data = open_dataset(load_manifest("digits"), root=Path("data"), device=torch.device("cpu"))
+    torch.manual_seed(0)
+    model = models.build("resnet8-bottleneck", num_classes=10, in_channels=1, image_size=8)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    for epoch in range(6):
+        for x, y in data.train_batches(batch_size=50, seed=0, epoch=epoch, augment=Augment()):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    x, y = next(iter(data.eval_batches("test", batch_size=256)))
+    return model.eval(), x, y
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+def test_masked_and_removed_agree_on_a_network_that_has_learned(
+    trained: tuple[nn.Module, Tensor, Tensor], ratio: float, training: bool
+) -> None:
+    model, x, y = trained
+    assert (model(x).argmax(1) == y).float().mean() > 0.9
+    groups = trace(model, x)
+    neurons = groups.neurons()
+    scores = magnitude_scores(model, neurons)
+    keep = kept_count(sum(group.size for group in neurons.values()), ratio)
+    kept = top_channels(scores, keep, min_channels=1)
+    assert sum(int(mask.sum()) for mask in kept.values()) == keep
+    masked, removed = copy.deepcopy(model).train(training), copy.deepcopy(model).train(training)
+    if training:  # batch statistics of almost constant channels amplify the rounding of 32 bits
+        masked, removed, x = masked.double(), removed.double(), x.double()
+    surgery.mask(masked, kept, groups=groups)
+    surgery.remove(removed, kept, groups=groups)
+    with torch.no_grad():
+        expected = masked(x)
+        assert expected.std() > 0.05  # a dead network would agree with anything
+        assert difference(expected, removed(x)) <= 1e-5
