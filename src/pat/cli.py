@@ -289,12 +289,11 @@ def profiles() -> None:
     from pat.study.profile import list_profiles, load_profile
 
     with _clear_errors():
-        table = Table(Column("profile", no_wrap=True), "data set", "networks", "machine", "sweeps")
+        names = [Column(name, no_wrap=True) for name in ("profile", "data set", "networks")]
+        table = Table(*names, "machine")
         for name in list_profiles():
             found = load_profile(name)
-            table.add_row(
-                name, found.dataset, ", ".join(found.architectures), found.machine, ", ".join(found.sweeps)
-            )
+            table.add_row(name, found.dataset, "\n".join(found.architectures), found.machine)
         Console().print(table)
 
 
@@ -375,6 +374,9 @@ def _print_record(record: "Record", console: Console) -> None:
         table.add_row("continues", record.trunk)
     if result is not None:
         when = "never" if result.prune_epoch is None else f"in epoch {result.prune_epoch}"
+        policy = record.spec.pruning.policy if record.spec.pruning else None
+        if result.prune_epoch is None and policy is not None and policy.kind == "epi":
+            when = f"never: EPI did not trigger (threshold {policy.threshold:g})"
         table.add_row("pruned", when)
         table.add_row("test accuracy", f"{result.test_accuracy:.2f} %")
         table.add_row("validation", f"{result.validation_accuracy:.2f} %")

@@ -223,7 +223,10 @@ class TaylorScores:
             NoScores: if no finite minibatch was added since the last :meth:`reset`.
         """
         if self._sum is None or self.minibatches == 0:
-            raise NoScores(f"no minibatch with finite gradients to average ({self.skipped} skipped)")
+            raise NoScores(
+                f"no minibatch with finite gradients to average ({self.skipped} skipped): call step() after "
+                "every loss.backward()"
+            )
         flat = (self._sum / self.minibatches).cpu()
         return dict(zip(self._sizes, torch.split(flat, list(self._sizes.values())), strict=True))
 

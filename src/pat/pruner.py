@@ -58,9 +58,10 @@ class PruningAwareTraining:
         example_input: a batch ``[N, C, H, W]`` on the model's device, to trace the model with.
         ratio: alpha, the share of neurons to remove, in [0, 1).
         steps_per_epoch: optimizer steps of one epoch.
-        criterion: ``"gradient"`` (Eq. 3 on BatchNorm) or ``"magnitude"`` (Eq. 2).
+        criterion: ``"gradient"`` (Eq. 3 on BatchNorm; over filter and bias where there is none) or
+            ``"magnitude"`` (Eq. 2).
         policy: when to prune, see :mod:`pat.policy`.
-        prune_steps: S of Algorithm 1, at most half of ``steps_per_epoch``.
+        prune_steps: S of Algorithm 1; half of ``steps_per_epoch`` where that is less.
         count: what a neuron is. ``"filter"``: each layer's channel, so that a coupled channel of m layers
             counts m, and Eq. 5 runs over layers. ``"unit"``: a coupled channel counts once, and Eq. 5 runs
             over groups.
@@ -111,6 +112,10 @@ class PruningAwareTraining:
         for name in tracked:
             if name not in CRITERIA:
                 raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {name!r}")
+        if not hasattr(policy, "prune_epoch"):
+            raise ValueError(
+                f"policy must be one of pat.policy (Never, AtEpoch, RandomEpoch, EPI), got {policy!r}"
+            )
         due = policy.prune_epoch
         if due is not None and due < start_epoch:
             raise ValueError(f"the policy prunes in epoch {due}, before start_epoch={start_epoch}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from pat.checkpoint import write_whole
 from pat.surgery import resize, tensors
 
 _FORMAT = "pat-pruned-model-1"
@@ -23,18 +24,15 @@ def save_pruned(
         model: any module.
         path: file to write; replaced only once the new one is whole.
         notes: texts to keep with it (architecture, dataset, ...), readable with :func:`read_notes`.
-    """
-    from safetensors.torch import save_file
 
-    target = Path(path)
+    Raises:
+        OSError: naming the file, if it cannot be written.
+    """
+    from safetensors.torch import save
+
     content = {name: tensor.detach().contiguous().clone() for name, tensor in tensors(model).items()}
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     metadata = {"format": _FORMAT, "notes": json.dumps(dict(notes or {})), "sha256": _digest(content)}
-    try:
-        save_file(content, part, metadata=metadata)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(Path(path), save(content, metadata=metadata))
 
 
 def load_pruned(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
