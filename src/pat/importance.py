@@ -82,7 +82,7 @@ def magnitude_scores(model: nn.Module, groups: Mapping[str, ChannelGroup]) -> di
         Scores per group name, each ``[group.size]``, on the CPU.
     """
     layers = dict.fromkeys(member.layer for group in groups.values() for member in group.members)
-    norms = {name: magnitude(_parameter(model, f"{name}.weight")) for name in layers}
+    norms = {name: magnitude(model.get_parameter(f"{name}.weight")) for name in layers}
     scores = {
         name: torch.stack([norms[m.layer][m.channels.to(norms[m.layer].device)] for m in g.members])
         .mean(0)
@@ -119,7 +119,7 @@ class TaylorScores:
         wanted = self._wanted(model, groups)
         position = 0
         for layer, (is_norm, uses) in wanted.items():
-            weight = _parameter(model, f"{layer}.weight")
+            weight = model.get_parameter(f"{layer}.weight")
             bias = cast("Tensor | None", model.get_submodule(layer).bias)
             if is_norm:
                 self._batchnorm.append((weight, bias))
@@ -264,10 +264,6 @@ def _filter_sums(weight: Tensor, grad: Tensor) -> Tensor:
 def _grad(parameter: Tensor) -> Tensor:
     """A parameter's gradient; zero where the loss did not reach it."""
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-
-
-def _parameter(model: nn.Module, name: str) -> Tensor:
-    return model.get_parameter(name)
 
 
 def _has_weight(model: nn.Module, layer: str) -> bool:

@@ -270,9 +270,9 @@ class PruningAwareTraining:
             )
 
     def _mask(self) -> None:
-        surgery.mask(self.model, self.kept, groups=self.groups)
-        parameters = dict(self.model.named_parameters())
         factors = surgery.mask_factors(self.model, self.kept, groups=self.groups)
+        surgery.apply_factors(self.model, factors)
+        parameters = dict(self.model.named_parameters())
         self._factors = {name: factor for name, factor in factors.items() if name in parameters}
         self.after_step()
 

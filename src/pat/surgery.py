@@ -24,8 +24,13 @@ def mask(model: nn.Module, kept: Mapping[str, Tensor], *, groups: ChannelGroups)
     Raises:
         ValueError: for an unknown group or a mask of another size or type.
     """
+    apply_factors(model, mask_factors(model, kept, groups=groups))
+
+
+def apply_factors(model: nn.Module, factors: Mapping[str, Tensor]) -> None:
+    """Multiply tensors by what :func:`mask_factors` gave, in place."""
     with torch.no_grad():
-        for name, factor in mask_factors(model, kept, groups=groups).items():
+        for name, factor in factors.items():
             _tensor(model, name).mul_(factor)
 
 

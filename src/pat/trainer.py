@@ -150,7 +150,10 @@ class Trainer:
         if until is not None and reason is None:
             return None
         test_loss, test_accuracy = self.evaluate("test")
-        _, validation_accuracy = self.evaluate("validation")
+        if reason is None:  # measured after the last epoch
+            validation_accuracy = self.history[-1].validation_accuracy
+        else:
+            _, validation_accuracy = self.evaluate("validation")
         return Outcome(
             status="done" if reason is None else "collapsed",
             reason=reason,
