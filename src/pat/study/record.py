@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import yaml
 from pydantic import Field, ValidationError
 
 from pat import paths
@@ -82,6 +83,8 @@ class Provenance(Frozen):
     hardware: str
     """Processor or accelerator."""
     os: str
+    claims: str | None = None
+    """Checksum of the claims file at the time, so that a reader can see which came first."""
 
 
 class Record(Frozen):
@@ -171,7 +174,17 @@ def provenance(*, seconds: float, device: str, command: str) -> Provenance:
         packages={"pat": metadata.version("pruning-aware-training"), **versions},
         hardware=torch.cuda.get_device_name() if device == "cuda" else _processor(),
         os=f"{platform.system()} {platform.machine()}",
+        claims=claims_checksum(),
     )
+
+
+@cache
+def claims_checksum(book: Path = paths.BOOK) -> str | None:
+    """SHA-256 of what the claims file says (comments and layout do not count), or None without one."""
+    file = book / "claims.yaml"
+    if not file.is_file():
+        return None
+    return hashlib.sha256(canonical(yaml.safe_load(file.read_text(encoding="utf-8")))).hexdigest()
 
 
 @cache
