@@ -14,7 +14,6 @@ from tiny import dense, pruned, recipe
 
 from pat.stability import EarlyPruningIndicator, similarity
 from pat.study.analysis import (
-    _row,
     by_epoch,
     contrasts,
     early_and_late,
@@ -30,6 +29,7 @@ from pat.study.analysis import (
     structures,
     summary,
 )
+from pat.study.analysis.runs import _row
 from pat.study.figures import accuracy_by_epoch, hover_accuracy
 from pat.study.profile import Contrast, load_profile
 from pat.study.record import Epoch, Record, Result

@@ -1,0 +1,52 @@
+"""A mean and how sure it is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % confidence interval (Student's t over independent values).
+
+    Attributes:
+        mean, low, high: in the values' unit; low and high are None for a single value.
+        n: number of values.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+    def plus_minus(self, digits: int = 1) -> str:
+        """``mean ± half-width`` for wide tables."""
+        mean = f"{self.mean:.{digits}f}"
+        return mean if self.high is None else f"{mean} ± {self.high - self.mean:.{digits}f}"
+
+    def text(self, digits: int = 1, unit: str = "") -> str:
+        """``mean [low, high]`` for tables."""
+        mean = f"{self.mean:.{digits}f}{unit}"
+        if self.low is None or self.high is None:
+            return f"{mean} (one value)"
+        return f"{mean} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+def interval(values: Iterable[float]) -> Interval:
+    """Mean and t-interval of some values.
+
+    Raises:
+        ValueError: if there is none, or one is not finite.
+    """
+    data = np.asarray(list(values), dtype=float)
+    if data.size == 0 or not np.isfinite(data).all():
+        raise ValueError(f"an interval needs finite values, got {data.tolist()}")
+    mean = float(data.mean())
+    if data.size == 1:
+        return Interval(mean, None, None, 1)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, data.size - 1) * stats.sem(data))
+    return Interval(mean, mean - half, mean + half, int(data.size))

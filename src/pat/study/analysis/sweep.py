@@ -1,0 +1,73 @@
+"""The oracle sweep: what the pruning epoch does, too early, too late, at its best."""
+
+import pandas as pd
+
+from pat.study.analysis.intervals import Interval
+from pat.study.analysis.runs import paired_difference
+from pat.study.profile import Contrast
+
+
+def contrasts(table: pd.DataFrame, contrast: Contrast) -> list[tuple[str, str, str, Interval]]:
+    """What pruning at initialisation and late costs against a few epochs in, paired over seeds.
+
+    The three epochs stand in the profile; they are not chosen from the runs in the table.
+
+    Returns:
+        Network, pruning, side (``first`` or ``last``) and difference in percentage points, over the seeds
+        that have both runs; nothing where none has.
+    """
+    found = []
+    pruned = table[table["policy"] == "epoch"].dropna(subset=["test_accuracy"])
+    for (network, pruning), part in pruned.groupby(["architecture", "pruning"], sort=True):
+        seeds = {epoch: set(runs["seed"]) for epoch, runs in part.groupby("prune_epoch")}
+        for side, epoch in (("first", contrast.first), ("last", contrast.last)):
+            if seeds.get(epoch, set()) & seeds.get(contrast.reference, set()):
+                by = paired_difference(part, {"prune_epoch": epoch}, {"prune_epoch": contrast.reference})
+                found.append((str(network), str(pruning), side, by))
+    return found
+
+
+def early_and_late(table: pd.DataFrame, contrast: Contrast) -> pd.DataFrame:
+    """:func:`contrasts` as text.
+
+    Returns:
+        Columns ``network``, ``pruning``, ``first`` and ``last``; empty text where no seed has both runs.
+    """
+    found = {(network, pruning, side): by.text() for network, pruning, side, by in contrasts(table, contrast)}
+    pruned = table[table["policy"] == "epoch"]
+    rows = []
+    for (network, pruning), _ in pruned.groupby(["architecture", "pruning"], sort=True):
+        key = str(network), str(pruning)
+        rows.append((*key, found.get((*key, "first"), ""), found.get((*key, "last"), "")))
+    return pd.DataFrame(rows, columns=["network", "pruning", "first", "last"])
+
+
+def oracle(table: pd.DataFrame) -> pd.DataFrame:
+    """The grid's best epoch, chosen on validation, and beside it the paper's way, the best on test.
+
+    A maximum over noisy values is biased upwards; ``bias`` is how much higher the second way comes out.
+
+    Returns:
+        One row per network and pruning: ``chosen`` (epoch), ``accuracy`` (its mean test accuracy),
+        ``best on test`` (epoch), ``its accuracy`` and ``bias``, in percentage points.
+    """
+    rows = []
+    pruned = table[table["policy"] == "epoch"].dropna(subset=["validation_accuracy", "test_accuracy"])
+    for (network, pruning), part in pruned.groupby(["architecture", "pruning"], sort=True):
+        means = part.groupby("prune_epoch")[["validation_accuracy", "test_accuracy"]].mean()
+        accuracy = {float(str(epoch)): value for epoch, value in means["test_accuracy"].items()}
+        chosen = float(str(means["validation_accuracy"].idxmax()))
+        best = max(accuracy, key=lambda epoch: accuracy[epoch])
+        rows.append(
+            {
+                "network": network,
+                "pruning": pruning,
+                "chosen": f"p = {chosen:g}",
+                "accuracy": accuracy[chosen],
+                "best on test": f"p = {best:g}",
+                "its accuracy": accuracy[best],
+                "bias": accuracy[best] - accuracy[chosen],
+            }
+        )
+    columns = ["network", "pruning", "chosen", "accuracy", "best on test", "its accuracy", "bias"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,46 @@
+"""The book's one style: colours mean the same thing on every page, with and without colour vision."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+
+PALETTE = sns.color_palette("colorblind")
+CRITERION_COLOURS = {"magnitude": PALETTE[1], "gradient": PALETTE[0]}
+DENSE_COLOUR = "0.35"
+MEASURE_COLOURS = dict(
+    zip(
+        ("EPI", "Spearman", "Kendall", "mask Hamming", "mask Jaccard"),
+        (PALETTE[2], PALETTE[3], PALETTE[4], PALETTE[5], PALETTE[7]),
+        strict=True,
+    )
+)
+
+
+def style() -> None:
+    """Set the book's style; call once at a notebook's start."""
+    sns.set_theme(
+        context="notebook",
+        style="whitegrid",
+        rc={
+            "figure.dpi": 110,
+            "savefig.bbox": "tight",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "axes.titlesize": "medium",
+        },
+    )
+
+
+def ratio_colours(ratios: list[float]) -> dict[float, Any]:
+    """A colour per pruning ratio, darker for higher ones, readable without colour vision."""
+    return dict(zip(sorted(ratios), sns.color_palette("viridis_r", len(ratios)), strict=True))
+
+
+def finished(figure: Figure) -> Figure:
+    """Lay out and close a figure, so that a notebook shows what a cell returns and shows it once."""
+    figure.tight_layout()
+    plt.close(figure)
+    return figure

@@ -1,0 +1,96 @@
+"""Accuracy against the pruning epoch."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pat.study.analysis import summary
+from pat.study.figures.style import CRITERION_COLOURS, DENSE_COLOUR, PALETTE, finished, ratio_colours
+
+
+def accuracy_by_epoch(table: pd.DataFrame, architecture: str) -> Figure:
+    """Test accuracy against the pruning epoch, one panel a criterion (the paper's Figs. 3 and 4).
+
+    Args:
+        table: of :func:`pat.study.analysis.runs_table`, runs with fixed pruning epochs and dense ones.
+        architecture: whose runs to draw.
+
+    Returns:
+        Means over seeds with 95 % intervals, every seed as a dot, the dense run as a dashed line.
+    """
+    runs = table[table["architecture"] == architecture]
+    pruned = runs[runs["policy"] == "epoch"]
+    dense = runs[runs["policy"] == "dense"]
+    criteria = [c for c in CRITERION_COLOURS if c in set(pruned["criterion"])]
+    figure, axes = plt.subplots(
+        1, max(len(criteria), 1), figsize=(4.2 * max(len(criteria), 1), 3.9), sharey=True, squeeze=False
+    )
+    colours = ratio_colours(sorted(pruned["ratio"].dropna().unique()))
+    for axis, criterion in zip(axes[0], criteria, strict=True):
+        part = pruned[pruned["criterion"] == criterion]
+        for ratio, runs_at in part.groupby("ratio"):
+            _curve(axis, runs_at, f"{100 * float(str(ratio)):g} % pruned", colours[float(str(ratio))])
+        _dense_line(axis, dense)
+        axis.set(title=f"{criterion} criterion", xlabel="pruning epoch", ylim=(0, 100))
+        axis.legend(loc="lower center", fontsize="small")
+    axes[0, 0].set_ylabel("test accuracy (%)")
+    figure.suptitle(architecture)
+    return finished(figure)
+
+
+def hover_accuracy(table: pd.DataFrame, architecture: str) -> go.Figure:
+    """:func:`accuracy_by_epoch` in one panel, with each point's mean, interval and seeds to point at."""
+    pruned = table[(table["architecture"] == architecture) & (table["policy"] == "epoch")]
+    figure = go.Figure()
+    for i, (pruning, runs) in enumerate(pruned.groupby("pruning", sort=True)):
+        means = summary(runs, ["prune_epoch"])
+        colour = "rgb({:.0f},{:.0f},{:.0f})".format(*(255 * c for c in PALETTE[i % len(PALETTE)]))
+        figure.add_scatter(
+            x=means["prune_epoch"],
+            y=means["mean"],
+            name=str(pruning),
+            mode="lines+markers",
+            line={"color": colour, "dash": ("solid", "dash", "dot", "dashdot")[i % 4]},
+            error_y={
+                "array": means["high"] - means["mean"],
+                "arrayminus": means["mean"] - means["low"],
+                "thickness": 1,
+            },
+            customdata=means[["low", "high", "n"]],
+            hovertemplate=(
+                "epoch %{x}: %{y:.1f} % [%{customdata[0]:.1f}, %{customdata[1]:.1f}], %{customdata[2]} seeds"
+            ),
+        )
+    figure.update_layout(
+        xaxis_title="pruning epoch",
+        yaxis_title="test accuracy (%)",
+        yaxis_range=[0, 100],
+        legend={"orientation": "h", "y": -0.25},
+        margin={"l": 50, "r": 10, "t": 10, "b": 40},
+        height=380,
+        meta={"alt": f"Test accuracy of {architecture} against the pruning epoch, one line a pruning."},
+    )
+    return figure
+
+
+def _curve(axis: Axes, runs: pd.DataFrame, label: str, colour: Any) -> None:
+    means = summary(runs, ["prune_epoch"])
+    errors = [(means["mean"] - means["low"]).to_numpy(), (means["high"] - means["mean"]).to_numpy()]
+    axis.plot(runs["prune_epoch"], runs["test_accuracy"], ".", color=colour, alpha=0.45, markersize=5)
+    axis.errorbar(
+        means["prune_epoch"], means["mean"], yerr=errors, color=colour, label=label, capsize=3, marker="o",
+        markersize=4,
+    )  # fmt: skip
+
+
+def _dense_line(axis: Axes, dense: pd.DataFrame) -> None:
+    if dense.empty:
+        return
+    row = summary(dense, ["policy"]).iloc[0]
+    axis.axhline(row["mean"], color=DENSE_COLOUR, linestyle="--", linewidth=1, label="dense")
+    if pd.notna(row["low"]):
+        axis.axhspan(row["low"], row["high"], color=DENSE_COLOUR, alpha=0.12, linewidth=0)
