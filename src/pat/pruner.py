@@ -31,7 +31,8 @@ class EpochReport:
         epoch: counted from 0.
         status: the epoch's phase.
         counts: the structure: after a dense epoch N_t of Algorithm 2 (one-shot, nothing is removed), after
-            the pruning epoch what Algorithm 1 left; None in sparse epochs.
+            the pruning epoch what Algorithm 1 left; in sparse epochs None, but for the first after
+            :meth:`PruningAwareTraining.adopt`.
         epi: EPI_t, None where undefined or where the policy has none.
         scores: after a dense epoch, per tracked criterion the scores ``[size]`` per group.
         skipped: minibatches left out of the scores because of non-finite gradients.
@@ -156,6 +157,7 @@ class PruningAwareTraining:
         self._skipped = 0
         self._last_scores: dict[str, Tensor] = {}
         self._factors: dict[str, Tensor] = {}
+        self._adopted: dict[str, int] | None = None
         self._top({name: torch.zeros(g.size) for name, g in self.neurons.items()}, self._keep)
         self._begin_epoch()
 
@@ -201,15 +203,49 @@ class PruningAwareTraining:
         finish: dict[Status, Callable[[], EpochReport]] = {
             "dense": self._end_dense,
             "prune": self._end_prune,
-            "sparse": lambda: EpochReport(self.epoch, "sparse"),
+            "sparse": lambda: EpochReport(self.epoch, "sparse", self._adopted),
         }
         report = finish[self.status]()
+        self._adopted = None
         if self.status == "prune":
             self.status = "sparse"
         self.reports.append(report)
         self.epoch += 1
         self._begin_epoch()
         return report
+
+    def adopt(self, kept: Mapping[str, Tensor]) -> dict[str, int]:
+        """Remove channels by a mask from elsewhere, before an epoch begins; the loop is sparse from then on.
+
+        The lottery ticket: a mask that another run found, on this run's weights.
+
+        Args:
+            kept: bool ``[size]`` per group of the neurons F; absent groups stay whole.
+
+        Returns:
+            The structure that is left; the next epoch's report carries it as well.
+
+        Raises:
+            RuntimeError: in the middle of an epoch, or after pruning.
+            LayerCollapse: if the mask leaves no path through the model.
+            ValueError: for an unknown group or a mask of another size.
+        """
+        if self.status == "sparse" or self._iteration or self._steps_done:
+            raise RuntimeError(
+                f"a mask is adopted between two epochs before pruning, this is {self.status!r}"
+            )
+        whole = {name: kept.get(name, mask) for name, mask in self.kept.items()}
+        if unknown := sorted(kept.keys() - whole.keys()):
+            raise ValueError(f"{unknown[0]!r} is no group of the neurons; known are {', '.join(whole)}")
+        if self.groups.collapsed(whole):
+            raise LayerCollapse("the mask leaves no path of channels from the input to the output")
+        surgery.remove(
+            self.model, whole, groups=self.groups, optimizer=self.optimizer, extra_models=self.extra_models
+        )
+        self.kept = whole
+        self.status = "sparse"
+        self._adopted = self._counts(whole)
+        return self._adopted
 
     def _begin_epoch(self) -> None:
         self._iteration = self._skipped = 0

@@ -17,6 +17,8 @@ class Recipe(BaseModel):
 
     epochs: int = Field(ge=1)
     """Epochs of the whole run, T."""
+    slices: int = Field(default=1, ge=1)
+    """Virtual epochs: one pass over the data is cut into so many epochs, and ``epochs`` counts those."""
     batch_size: int = Field(ge=1)
     """Images a step."""
     learning_rate: float = Field(gt=0)

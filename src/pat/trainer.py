@@ -38,7 +38,8 @@ class EpochLog:
         seconds: wall-clock time of training and validation.
         skipped: minibatches left out of the scores.
         epi: the policy's indicator, where it has one.
-        structure: channels per layer left, after the pruning epoch.
+        structure: channels per layer left, after an epoch that removed some.
+        macs: multiply-accumulates of an image after that, where more removals may follow.
         tracked: report of :class:`~pat.tracking.StabilityTracker`, in dense epochs.
     """
 
@@ -54,6 +55,7 @@ class EpochLog:
     epi: float | None = None
     structure: dict[str, int] | None = None
     tracked: dict[str, Any] | None = None
+    macs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,8 @@ class Trainer:
         shape = (2, data.in_channels, data.image_size, data.image_size)
         self.example = torch.zeros(shape, device=self.device)
         self.dense_cost = cost.measure(self.model, self.example)
-        self.pruner = self.make_pruner(
-            self.model, self.optimizer, self.example, data.steps_per_epoch(recipe.batch_size)
-        )
+        self._steps_per_epoch = data.steps_per_epoch(recipe.batch_size, recipe.slices)
+        self.pruner = self.make_pruner(self.model, self.optimizer, self.example, self._steps_per_epoch)
         self.tracker = self.make_tracker(self.pruner) if self.make_tracker else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.next_epoch = self.start_epoch
@@ -201,11 +202,18 @@ class Trainer:
             seconds=time.perf_counter() - begin,
             skipped=report.skipped,
             epi=report.epi,
-            structure=report.counts if report.status == "prune" else None,
+            structure=None if report.status == "dense" else report.counts,
             tracked=tracked,
+            macs=self._macs_left(report),
         )
         self.history.append(log)
         self.on_epoch(log)
+
+    def _macs_left(self, report: EpochReport) -> int | None:
+        """What an image costs after a removal that may not be the last."""
+        if report.status != "prune" or self.pruner.status == "sparse":
+            return None
+        return cost.measure(self.model, self.example).macs
 
     def _finite(self) -> bool:
         return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
@@ -213,12 +221,16 @@ class Trainer:
     def _steps(self, epoch: int) -> tuple[float, float]:
         """The minibatches of one epoch; mean loss and accuracy in percent."""
         recipe, data = self.recipe, self.dataset
-        steps = data.steps_per_epoch(recipe.batch_size)
+        steps = self._steps_per_epoch
         totals = torch.zeros(2, device=self.device, dtype=torch.float64)  # loss, correct
         seen = 0
         self.model.train()
         batches = data.train_batches(
-            batch_size=recipe.batch_size, seed=self.seed, epoch=epoch, augment=recipe.augment
+            batch_size=recipe.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            augment=recipe.augment,
+            slices=recipe.slices,
         )
         for step, (images, labels) in enumerate(batches):
             # Draws inside the model are a function of (seed, epoch, step), so that a branch repeats them;

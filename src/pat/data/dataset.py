@@ -57,18 +57,29 @@ class ImageDataset(ABC):
         counts = np.bincount(self._labels_of(split), minlength=self.num_classes)
         return [int(count) for count in counts]
 
-    def steps_per_epoch(self, batch_size: int) -> int:
+    def steps_per_epoch(self, batch_size: int, slices: int = 1) -> int:
         """Training batches an epoch: an incomplete last one is dropped, unless it is the only
         one."""
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        return max(1, self.split_size("train") // batch_size)
+        whole = max(1, self.split_size("train") // batch_size)
+        if not 1 <= slices <= whole:
+            raise ValueError(f"slices must lie between 1 and the {whole} batches of a pass, got {slices}")
+        return whole // slices
 
-    def train_batches(self, *, batch_size: int, seed: int, epoch: int, augment: Augment) -> Iterator[Batch]:
-        """One epoch of training batches. Raises ValueError before the first one."""
-        steps = self.steps_per_epoch(batch_size)
-        generator_for(seed, epoch)  # a bad seed is an error now, not at the first batch
-        return self._train(batch_size, steps, seed, epoch, augment)
+    def train_batches(
+        self, *, batch_size: int, seed: int, epoch: int, augment: Augment, slices: int = 1
+    ) -> Iterator[Batch]:
+        """One epoch of training batches. Raises ValueError before the first one.
+
+        With ``slices``, epochs are virtual: each is one part of a pass over the data that is cut into so
+        many, of equal numbers of batches; the pass drops what is left over.
+        """
+        per_slice = self.steps_per_epoch(batch_size, slices)
+        whole, part = divmod(epoch, slices)
+        generator_for(seed, whole)  # a bad seed is an error now, not at the first batch
+        steps = range(part * per_slice, (part + 1) * per_slice)
+        return self._train(batch_size, steps, seed, whole, augment)
 
     def eval_batches(self, split: SplitName, *, batch_size: int) -> Iterator[Batch]:
         """Every image of a split once, in a fixed order, without augmentation."""
@@ -87,7 +98,7 @@ class ImageDataset(ABC):
 
     @abstractmethod
     def _train(
-        self, batch_size: int, steps: int, seed: int, epoch: int, augment: Augment
+        self, batch_size: int, steps: range, seed: int, epoch: int, augment: Augment
     ) -> Iterator[Batch]: ...
 
     @abstractmethod

@@ -27,10 +27,12 @@ class MemoryDataset(ImageDataset):
         }
         self._labels = {split: torch.from_numpy(labels).to(device) for split, (_, labels) in arrays.items()}
 
-    def _train(self, batch_size: int, steps: int, seed: int, epoch: int, augment: Augment) -> Iterator[Batch]:
+    def _train(
+        self, batch_size: int, steps: range, seed: int, epoch: int, augment: Augment
+    ) -> Iterator[Batch]:
         images, labels = self._images["train"], self._labels["train"]
         draws = Draws.of(len(images), seed, epoch, self.device)
-        for step in range(steps):
+        for step in steps:
             part = slice(step * batch_size, (step + 1) * batch_size)
             chosen = draws.order[part]
             yield (

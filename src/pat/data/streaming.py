@@ -72,10 +72,14 @@ class FolderDataset(ImageDataset):
         self._files = {split: paths for split, (paths, _) in files.items()}
         self._workers = workers
 
-    def _train(self, batch_size: int, steps: int, seed: int, epoch: int, augment: Augment) -> Iterator[Batch]:
+    def _train(
+        self, batch_size: int, steps: range, seed: int, epoch: int, augment: Augment
+    ) -> Iterator[Batch]:
         order = torch.randperm(self.split_size("train"), generator=generator_for(seed, epoch))
         samples = self._samples("train", augment=augment, seed=seed, epoch=epoch)
-        return self._load(samples, order[: steps * batch_size].tolist(), batch_size)
+        return self._load(
+            samples, order[steps.start * batch_size : steps.stop * batch_size].tolist(), batch_size
+        )
 
     def _eval(self, split: SplitName, batch_size: int) -> Iterator[Batch]:
         return self._load(self._samples(split), list(range(self.split_size(split))), batch_size)

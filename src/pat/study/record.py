@@ -41,6 +41,7 @@ class Epoch(Frozen):
     epi: float | None = None
     structure: dict[str, int] | None = None
     tracked: dict[str, Any] | None = None
+    macs: int | None = None
 
 
 class Result(Frozen):

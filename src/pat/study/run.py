@@ -2,9 +2,10 @@
 
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from torch import Tensor, nn
 
 from pat import checkpoint, cost, models, paths
 from pat.data import ImageDataset, load_manifest, open_dataset
+from pat.data.augment import generator_for
 from pat.policy import AtEpoch, Never
-from pat.pruner import CRITERIA, PruningAwareTraining
+from pat.pruner import CRITERIA, LayerCollapse, PruningAwareTraining
 from pat.saved import save_pruned
 from pat.study.record import CostRecord, Epoch, Record, Result, finite, provenance
 from pat.study.spec import Spec
 from pat.study.store import Store
 from pat.tracking import StabilityTracker
 from pat.trainer import EpochLog, Outcome, Trainer, TrainingFailed
+from pat.variation import other_structure, same_structure
 
 _KEEP_LAST = 2  # the last checkpoint, and one more in case it is damaged
 
@@ -68,7 +71,8 @@ def run(
     """Bring a run to its end: nothing if it has a record, else from its last checkpoint.
 
     A run with a fixed pruning epoch p continues the dense run's checkpoint after epoch p - 1 if the store
-    has it; then its record names that trunk.
+    has it; then its record names that trunk. Runs that start from a trunk's weights by their nature (rewound
+    or pretrained ones) train the trunk first if its checkpoints are not there.
 
     Args:
         spec: what to run.
@@ -113,8 +117,11 @@ def _train(
     dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device, workers)
     # Not after a checkpoint that is wanted and not there: other runs start from it.
     last = min(missing, default=spec.recipe.epochs)
-    trainer, trunk, spent = _start(spec, store, dataset, last, branch, watcher)
+    if _transplanted(spec) and not store.checkpoints(spec):
+        for_all = spec.needs | set(store.checkpoints(spec.trunk))  # others start from those
+        run(spec.trunk, store, data=data, workers=workers, keep=for_all, watcher=watcher)
     begin = time.perf_counter()
+    trainer, trunk, spent = _start(spec, store, dataset, last, branch, watcher)
 
     def seconds() -> float:
         return spent + time.perf_counter() - begin
@@ -126,6 +133,8 @@ def _train(
 
     reason, outcome = None, None
     try:
+        if spec.pruning is not None and spec.pruning.rewind == trainer.next_epoch and trunk is not None:
+            _transplant(spec, trainer, store, dataset)
         until = max(missing) if found is not None else None  # a record there, checkpoints gone
         outcome = trainer.train(until=until, after_epoch=after_epoch)
     except TrainingFailed as failure:
@@ -164,18 +173,87 @@ def _start(
     for epochs in reversed([epochs for epochs in store.checkpoints(spec) if epochs <= last]):
         state: Any = store.load_checkpoint(spec, epochs)
         if state is not None:
-            start = 0 if state["trunk"] is None else (spec.prune_epoch or 0)
+            start = 0 if state["trunk"] is None else _first_epoch(spec)
             trainer = _trainer(spec, dataset, watcher, start)
             trainer.load_state_dict(state)
             return trainer, state["trunk"], state["seconds"]
-    epoch = spec.prune_epoch
-    if branch and epoch:
+    epoch = _first_epoch(spec)
+    if spec.pretrained:
+        trainer = _trainer(spec, dataset, watcher, 0)
+        trainer.model.load_state_dict(_trunk_state(spec, store, spec.recipe.epochs)["model"])
+        return trainer, spec.trunk.id, 0.0
+    if epoch and (branch or _transplanted(spec)):
         state = store.load_checkpoint(spec.trunk, epoch)
         if state is not None:
             trainer = _trainer(spec, dataset, watcher, epoch)
             trainer.load_weights(state)
             return trainer, spec.trunk.id, 0.0
-    return _trainer(spec, dataset, watcher, 0), None, 0.0
+    return _trainer(spec, dataset, watcher, 0), spec.trunk.id if _transplanted(spec) else None, 0.0
+
+
+def _rewound(spec: Spec) -> bool:
+    return spec.pruning is not None and spec.pruning.rewind is not None
+
+
+def _transplanted(spec: Spec) -> bool:
+    """Whether a run needs its trunk's checkpoints, and not only uses them if they are there."""
+    return spec.pretrained or _rewound(spec)
+
+
+def _first_epoch(spec: Spec) -> int:
+    """Where a run leaves its trunk."""
+    if spec.pretrained:
+        return 0
+    if spec.pruning is not None and spec.pruning.rewind is not None:
+        return spec.pruning.rewind
+    return spec.prune_epoch or 0
+
+
+def _trunk_state(spec: Spec, store: Store, epochs: int) -> Any:
+    state = store.load_checkpoint(spec.trunk, epochs)
+    if state is None:
+        raise RuntimeError(f"{spec.title}: the dense run's checkpoint after {epochs} epochs is gone")
+    return state
+
+
+def _transplant(spec: Spec, trainer: Trainer, store: Store, dataset: ImageDataset) -> None:
+    """Let the donor run its pruning epoch, and put its mask, or a variation of it, on this run's weights.
+
+    The donor is the run without rewinding: one epoch from the trunk's checkpoint, bit for bit.
+
+    Raises:
+        TrainingFailed: if Algorithm 1 collapses, or there is no such variation.
+    """
+    pruning = spec.pruning
+    assert pruning is not None
+    plain = pruning.model_copy(update={"rewind": None, "variation": None})
+    donor = spec.model_copy(update={"pruning": plain})
+    epoch = donor.prune_epoch or 0
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        source = _trainer(donor, dataset, SILENT, epoch)
+        if epoch:
+            source.load_weights(_trunk_state(spec, store, epoch))
+        ended = source.train(until=epoch + 1)
+    if ended is not None:
+        raise TrainingFailed(f"there is no mask to put on: in epoch {epoch}, {ended.reason}")
+    try:
+        kept = _varied(spec, source.pruner)
+        trainer.pruner.adopt(kept)
+    except (ValueError, LayerCollapse) as error:
+        raise TrainingFailed(f"the mask cannot be put on: {error}") from error
+
+
+def _varied(spec: Spec, pruner: PruningAwareTraining) -> dict[str, Tensor]:
+    assert spec.pruning is not None
+    variation = spec.pruning.variation
+    if variation is None:
+        return pruner.kept
+    same = variation.kind == "same"
+    generator = generator_for(spec.seed, variation.draw, 1, 1 if same else 2)
+    if same:
+        return same_structure(pruner.kept, generator)
+    by_filter = spec.neurons.count == "filter"
+    return other_structure(pruner.kept, pruner.neurons, variation.similarity, generator, by_filter=by_filter)
 
 
 def _trainer(spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: int) -> Trainer:
@@ -193,7 +271,7 @@ def _trainer(spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: i
         pruning = spec.pruning
         # A branch starts where its trunk was dense; how its policy came to the epoch is the trunk's.
         policy = pruning.policy.build(spec.seed) if pruning else Never()
-        if start_epoch:
+        if pruning and (start_epoch or pruning.rewind is not None):
             policy = AtEpoch(start_epoch)
         return PruningAwareTraining(
             model,
@@ -257,10 +335,10 @@ def _record(
             test_accuracy=outcome.test_accuracy,
             test_loss=finite(outcome.test_loss),
             validation_accuracy=outcome.validation_accuracy,
-            prune_epoch=outcome.prune_epoch,
+            prune_epoch=spec.prune_epoch if _rewound(spec) else outcome.prune_epoch,
         )
         if outcome.status == "done":  # a collapsed network was never made smaller
-            costs = _costs(outcome, spec.recipe.epochs)
+            costs = _costs(spec, outcome, history)
         reason = outcome.reason
     return Record(
         id=spec.id,
@@ -276,14 +354,25 @@ def _record(
     )
 
 
-def _costs(outcome: Outcome, epochs: int) -> CostRecord:
-    dense_epochs = epochs if outcome.prune_epoch is None else outcome.prune_epoch + 1
+def _costs(spec: Spec, outcome: Outcome, history: Sequence[Epoch]) -> CostRecord:
+    """What model and training cost: the pruning epoch counts as dense, and so does all of a pretraining."""
+    dense, final, epochs = outcome.dense.macs, outcome.final.macs, spec.recipe.epochs
+    if spec.prunetrain is not None:
+        after = [dense] + [epoch.macs for epoch in history if epoch.macs is not None]
+        removals = [epoch.epoch for epoch in history if epoch.macs is not None]
+        lengths = [b - a for a, b in pairwise([-1, *removals, epochs - 1])]
+        share = sum(macs * length for macs, length in zip(after, lengths, strict=True)) / (dense * epochs)
+    else:
+        dense_epochs = epochs if outcome.prune_epoch is None else outcome.prune_epoch + 1
+        if spec.pruning is not None and spec.pruning.rewind is not None:
+            dense_epochs = spec.pruning.rewind
+        share = cost.training_share(dense, final, epochs, dense_epochs) + spec.pretrained
     return CostRecord(
-        dense_macs=outcome.dense.macs,
-        macs=outcome.final.macs,
+        dense_macs=dense,
+        macs=final,
         dense_parameters=outcome.dense.parameters,
         parameters=outcome.final.parameters,
-        training_share=cost.training_share(outcome.dense.macs, outcome.final.macs, epochs, dense_epochs),
+        training_share=share,
     )
 
 

@@ -85,6 +85,35 @@ class EPI(_Policy):
 PolicySpec = Annotated[AtEpoch | RandomEpoch | EPI, Field(discriminator="kind")]
 
 
+class Variation(Frozen):
+    """Another mask than the one that Algorithm 1 found (Sec. 4.5)."""
+
+    kind: Literal["same", "other"]
+    """``same``: as many channels in each layer, drawn at random; ``other``: a random structure."""
+    draw: int = Field(ge=0)
+    """Number of the draw."""
+    similarity: float = Field(default=0.8, gt=0, lt=1)
+    """Psi of another structure with the mask's, as near as can be."""
+
+
+class LatencyAware(Frozen):
+    """Saliency is lowered by the latency that removing a channel saves (Sec. 4.3)."""
+
+    weight: float = Field(gt=0)
+    """lambda."""
+    table: str = Field(pattern="^[0-9a-f]{64}$")
+    """Checksum of the latency table; another machine's table is another run."""
+
+
+class PruneTrain(Frozen):
+    """Group lasso from the first step on, emptied channels removed every few epochs (Lym et al. 2019)."""
+
+    share: float = Field(gt=0, lt=1)
+    """rho: the penalty's share of the loss at the start."""
+    interval: int = Field(ge=1)
+    """Epochs between two reconfigurations."""
+
+
 class Pruning(Frozen):
     """What is pruned and when."""
 
@@ -96,6 +125,21 @@ class Pruning(Frozen):
     """When."""
     steps: int = Field(default=30, ge=1)
     """S of Algorithm 1, at most half of an epoch's iterations."""
+    rewind: int | None = Field(default=None, ge=0)
+    """Put the mask found in the policy's epoch on the weights after so many epochs, and train from there: 0
+    is the lottery ticket on the original initialisation. None: training goes on with the weights it has."""
+    variation: Variation | None = None
+    """Use another mask instead; needs ``rewind``."""
+    latency: LatencyAware | None = None
+    """Rank with a penalty on latency."""
+
+    @model_validator(mode="after")
+    def _transplants(self) -> Self:
+        if self.rewind is not None and not isinstance(self.policy, AtEpoch):
+            raise ValueError(f"rewind: needs a policy with a fixed epoch, got {self.policy.kind!r}")
+        if self.variation is not None and self.rewind is None:
+            raise ValueError("variation: needs rewind, the epochs after which the mask is put on")
+        return self
 
 
 class Neurons(Frozen):
@@ -136,7 +180,11 @@ class Spec(Frozen):
     tracking: Tracking
     """What is watched in dense epochs."""
     pruning: Pruning | None = None
-    """None for the dense run."""
+    """None for a run that is not pruned by Algorithm 1."""
+    pretrained: bool = False
+    """Start from the weights that the dense run of the same recipe ended with: train, prune, finetune."""
+    prunetrain: PruneTrain | None = None
+    """Train by PruneTrain instead."""
     seed: int = Field(ge=0)
     """Of initialisation, data order, augmentation and dropout."""
     threads: int = Field(default=1, ge=1)
@@ -148,9 +196,17 @@ class Spec(Frozen):
 
     @model_validator(mode="after")
     def _within_schedule(self) -> Self:
+        if self.prunetrain is not None and (self.pruning is not None or self.pretrained):
+            raise ValueError("prunetrain: a method of its own, without pruning or pretrained")
         if self.pruning is None:
             return self
-        policy, epochs = self.pruning.policy, self.recipe.epochs
+        policy, epochs, rewind = self.pruning.policy, self.recipe.epochs, self.pruning.rewind
+        if self.pretrained and not isinstance(policy, AtEpoch):
+            raise ValueError(f"pretrained: needs a policy with a fixed epoch, got {policy.kind!r}")
+        if rewind is not None and self.pretrained:
+            raise ValueError("pretrained: does not go with pruning.rewind")
+        if rewind is not None and rewind >= epochs:
+            raise ValueError(f"pruning.rewind: {rewind} is beyond the schedule of {epochs} epochs")
         if isinstance(policy, AtEpoch) and policy.epoch >= epochs:
             raise ValueError(
                 f"pruning.policy.epoch: {policy.epoch} is beyond the schedule of {epochs} epochs "
@@ -178,7 +234,30 @@ class Spec(Frozen):
     @property
     def trunk(self) -> "Spec":
         """The dense run that this one shares its dense epochs with."""
-        return self.model_copy(update={"pruning": None})
+        return self.model_copy(update={"pruning": None, "pretrained": False, "prunetrain": None})
+
+    @property
+    def needs(self) -> frozenset[int]:
+        """After how many epochs of the trunk this run needs a checkpoint, the start itself left out."""
+        if self.pretrained:
+            return frozenset({self.recipe.epochs})
+        wanted = {self.prune_epoch, self.pruning.rewind if self.pruning else None}
+        return frozenset(epochs for epochs in wanted if epochs)
+
+    @property
+    def experiment(self) -> str:
+        """What kind of run this is: dense, sweep, ticket, variation, latency, pretrained or prunetrain."""
+        if self.prunetrain is not None:
+            return "prunetrain"
+        if self.pretrained:
+            return "pretrained"
+        if self.pruning is None:
+            return "dense"
+        if self.pruning.variation is not None:
+            return "variation"
+        if self.pruning.rewind is not None:
+            return "ticket"
+        return "sweep" if self.pruning.latency is None else "latency"
 
     @property
     def prune_epoch(self) -> int | None:
@@ -190,12 +269,28 @@ class Spec(Frozen):
     @property
     def title(self) -> str:
         """A short description for people."""
-        if self.pruning is None:
+        if self.prunetrain is not None:
+            what = f"PruneTrain {self.prunetrain.share:g}"
+        elif self.pruning is None:
             what = "dense"
         else:
             when = "by EPI" if self.prune_epoch is None else f"at epoch {self.prune_epoch}"
-            what = f"{self.pruning.criterion} {100 * self.pruning.ratio:g} % {when}"
+            what = f"{self.pruning.criterion} {100 * self.pruning.ratio:g} % {when}{_special(self.pruning)}"
+        if self.pretrained:
+            what += " of the trained network"
         return f"{self.architecture} {what}, seed {self.seed}"
+
+
+def _special(pruning: Pruning) -> str:
+    """What sets a pruned run apart from the oracle sweep's, for its title."""
+    text = ""
+    if pruning.rewind is not None:
+        text += f", rewound to {pruning.rewind}"
+    if pruning.variation is not None:
+        text += f", {pruning.variation.kind} structure {pruning.variation.draw}"
+    if pruning.latency is not None:
+        text += f", latency-aware {pruning.latency.weight:g}"
+    return text
 
 
 def canonical(content: Any) -> bytes:

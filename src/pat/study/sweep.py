@@ -44,12 +44,8 @@ class Trunk:
 
     def keep(self, store: Store) -> list[int]:
         """Checkpoints that unfinished branches will start from."""
-        epochs = {
-            b.prune_epoch
-            for b in self.branches
-            if b.prune_epoch and store.record(b) is None and not store.checkpoints(b)
-        }
-        return sorted(epochs)
+        waiting = [b for b in self.branches if store.record(b) is None and not store.checkpoints(b)]
+        return sorted({epochs for branch in waiting for epochs in branch.needs})
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ def plan(specs: Iterable[Spec]) -> list[Trunk]:
     trunks: dict[str, Trunk] = {}
     for spec in dict.fromkeys(specs):
         trunk = trunks.setdefault(spec.trunk.id, Trunk(spec.trunk))
-        if spec.pruning is None:
+        if spec == spec.trunk:
             trunk.wanted = True
         else:
             trunk.branches.append(spec)
@@ -176,9 +172,9 @@ def _train(
                     except Exception as error:
                         lost.append((job, error))
                         continue
-                    if job.spec.pruning is None:
+                    if job.spec == job.trunk.spec:
                         ready = _branches(job.trunk) + ready
-                    if job.spec.pruning is not None or job.trunk.wanted:
+                    if job.spec != job.trunk.spec or job.trunk.wanted:
                         done += 1
                         on_progress(Progress(done, total, record))
         except BrokenProcessPool:
@@ -190,7 +186,7 @@ def _train(
             raise
     if lost:
         spec, cause = lost[0][0].spec, lost[0][1]
-        waiting = sum(len(job.trunk.branches) for job, _ in lost if job.spec.pruning is None)
+        waiting = sum(len(job.trunk.branches) for job, _ in lost if job.spec == job.trunk.spec)
         raise RunsLost(
             f"{len(lost)} runs ended with an error, the first being {spec.title} ({spec.id[:12]}): "
             f"{type(cause).__name__}: {cause}; {waiting} that start from a lost dense run wait, "
