@@ -17,6 +17,8 @@ from pat.structure import channel_counts, kept_count, top_channels
 Criterion = Literal["gradient", "magnitude"]
 Status = Literal["dense", "prune", "sparse"]
 CRITERIA: tuple[Criterion, ...] = ("gradient", "magnitude")
+Adjust = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""Scores ``[size]`` per group and what is kept of it (bool ``[size]``) in, the scores to rank by out."""
 
 
 class LayerCollapse(RuntimeError):
@@ -72,6 +74,10 @@ class PruningAwareTraining:
         extra_models: copies to be cut with the model, such as an exponential moving average.
         track: further criteria to report scores of after dense epochs.
         start_epoch: the first epoch of this loop, if the model comes from a dense run's checkpoint.
+        adjust: changes the scores before each step of Algorithm 1 ranks by them, such as
+            :class:`pat.latency.LatencyPenalty`. What EPI watches and what is reported stays the criterion's
+            own: the paper applies the penalty "using our policy" (Sec. 4.3), so that both runs prune in the
+            same epoch and differ by the penalty alone.
 
     Attributes:
         status: ``"dense"``, ``"prune"`` or ``"sparse"``: the phase of the epoch that comes or runs.
@@ -102,6 +108,7 @@ class PruningAwareTraining:
         extra_models: Iterable[nn.Module] = (),
         track: Iterable[Criterion] = (),
         start_epoch: int = 0,
+        adjust: Adjust | None = None,
     ) -> None:
         if not 0 <= ratio < 1:
             raise ValueError(f"ratio must lie in [0, 1), got {ratio}")
@@ -129,6 +136,7 @@ class PruningAwareTraining:
         self.criterion: Criterion = criterion
         self.policy = policy
         self.extra_models = list(extra_models)
+        self.adjust = adjust
         self.groups = trace(model, example_input, exclude)
         self.neurons: dict[str, ChannelGroup] = self.groups.neurons(keep_stem)
         if not self.neurons:
@@ -285,7 +293,10 @@ class PruningAwareTraining:
         if unscored and not last_chance:
             return
         latest = self._last_scores if unscored and self._last_scores else self._scores(self.criterion)
-        scores = {name: torch.where(self.kept[name], score, -torch.inf) for name, score in latest.items()}
+        ranked = latest if self.adjust is None else self.adjust(latest, self.kept)
+        if odd := [n for n, score in latest.items() if n not in ranked or ranked[n].shape != score.shape]:
+            raise ValueError(f"adjust must give {latest[odd[0]].numel()} scores for group {odd[0]!r}")
+        scores = {name: torch.where(self.kept[name], ranked[name], -torch.inf) for name in latest}
         if self._steps_done == 0:
             surgery.check_optimizer(self.model, self.optimizer, groups=self.groups)
         best = self._top(scores, self._schedule[step - 1])
