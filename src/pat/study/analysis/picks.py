@@ -1,0 +1,173 @@
+"""The epochs that EPI picks in dense runs, by threshold, and the thresholds tuned on them (Sec. 4.2)."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pat.pruner import Criterion
+from pat.stability import EarlyPruningIndicator
+from pat.study.analysis.grid import Cell, accuracy_at, cells, predefined_epoch
+from pat.study.analysis.stability import epi_epoch, structures
+from pat.study.profile import Profile
+from pat.study.record import Record
+
+TUNED_UP_TO = 0.5
+"""The highest ratio that thresholds are tuned on (Sec. 4.2: 10 % to 50 %)."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The pruning epoch that EPI chooses in a dense run.
+
+    Attributes:
+        epoch: when it prunes, counted from 0.
+        triggered: False if EPI stayed silent; the run then counts at the pre-defined epoch.
+    """
+
+    epoch: int
+    triggered: bool
+
+
+def pick(
+    record: Record,
+    criterion: str,
+    ratio: float,
+    *,
+    threshold: float,
+    profile: Profile,
+    look_back: int | None = None,
+    patience: int | None = None,
+) -> Pick:
+    """When EPI prunes a dense run.
+
+    Args:
+        record: the dense run, with the structures that were watched in it.
+        criterion, ratio: what would be pruned.
+        threshold: tau.
+        profile: its scale.
+        look_back, patience: r of Eq. 6, and how many earlier values EPI must not be under; the profile's by
+            default.
+
+    Raises:
+        ValueError: if the run did not watch that criterion and ratio, or a parameter is out of range.
+    """
+    window = _window(profile, look_back, patience)
+    found = epi_epoch(record, criterion, ratio, threshold, *window)
+    return Pick(predefined_epoch(record), False) if found is None else Pick(found, True)
+
+
+def picks_by_threshold(
+    record: Record,
+    criterion: str,
+    ratio: float,
+    *,
+    profile: Profile,
+    look_back: int | None = None,
+    patience: int | None = None,
+) -> list[tuple[float, Pick]]:
+    """Every pick that some threshold gives, with the highest threshold that gives it, ascending up to 1.
+
+    Raises:
+        ValueError: as :func:`pick`.
+    """
+    window = _window(profile, look_back, patience)
+    counts = structures(record, criterion, ratio).to_numpy().tolist()
+    last = record.spec.recipe.epochs - 1
+    found: list[tuple[float, Pick]] = []
+    threshold = 0.0
+    while threshold <= 1:
+        indicator = EarlyPruningIndicator(threshold, *window)
+        for row in counts:
+            indicator.update(row)
+        fired = indicator.trigger_epoch
+        if fired is None or fired >= last:  # after the last epoch there is none left to prune in
+            return [*found, (1.0, Pick(predefined_epoch(record), False))]
+        reached = indicator.values[fired]
+        assert reached is not None
+        found.append((reached, Pick(fired + 1, True)))
+        threshold = math.nextafter(reached, math.inf)
+    return found
+
+
+def _window(profile: Profile, look_back: int | None, patience: int | None) -> tuple[int, int]:
+    return (
+        profile.tracking.look_back if look_back is None else look_back,
+        profile.patience if patience is None else patience,
+    )
+
+
+def threshold_scores(own: Sequence[Cell], profile: Profile) -> pd.DataFrame:
+    """What every threshold that changes a pick would give on validation, ascending.
+
+    Returns:
+        Columns ``threshold``, ``accuracy`` (mean over the cells, in percent; a pick between two epochs of the
+        grid counts linearly between them) and ``triggered`` (share of the cells).
+    """
+    picks = [picks_by_threshold(cell.dense, cell.criterion, cell.ratio, profile=profile) for cell in own]
+    rows = []
+    for threshold in sorted({highest for by_threshold in picks for highest, _ in by_threshold}):
+        chosen = [at_threshold(by_threshold, threshold) for by_threshold in picks]
+        accuracy = [accuracy_at(cell.validation, p.epoch) for cell, p in zip(own, chosen, strict=True)]
+        rows.append((threshold, np.mean(accuracy), np.mean([p.triggered for p in chosen])))
+    return pd.DataFrame(rows, columns=["threshold", "accuracy", "triggered"], dtype=float)
+
+
+def at_threshold(picks: Sequence[tuple[float, Pick]], threshold: float) -> Pick:
+    """What a threshold in [0, 1] picks among :func:`picks_by_threshold`."""
+    return next(chosen for highest, chosen in picks if threshold <= highest)
+
+
+def tuned_thresholds(
+    records: Iterable[Record], profile: Profile, preset: str = "full", seed: int | None = None
+) -> dict[Criterion, float]:
+    """tau of each criterion, tuned as in Sec. 4.2: on the first network, at ratios up to 50 %.
+
+    The threshold with the best mean validation accuracy over ratios and seeds (:func:`threshold_scores`).
+    Of thresholds that give the same picks in every run the highest stands for all; of equally good ones
+    the lowest is taken, which prunes earliest. Only thresholds that the most runs reach are looked at,
+    normally all runs: one that leaves networks unpruned must not win by the epoch that they count at instead.
+
+    Args:
+        records, profile, preset: see :func:`~pat.study.analysis.grid.cells`.
+        seed: tune on the runs of this seed alone.
+
+    Returns:
+        Without the criteria that the sweep does not have on that network at these ratios.
+    """
+    own = cells(records, profile, preset, architecture=profile.architectures[0])
+    return tune([cell for cell in own if seed is None or cell.seed == seed], profile)
+
+
+def tune(own: Iterable[Cell], profile: Profile) -> dict[Criterion, float]:
+    """:func:`tuned_thresholds` from cells of the sweep; those at higher ratios are left out."""
+    found = {}
+    for criterion, tuned_on in _by_criterion(cell for cell in own if cell.ratio <= TUNED_UP_TO).items():
+        scores = threshold_scores(tuned_on, profile)
+        scores = scores[scores["triggered"] == scores["triggered"].max()]
+        best = scores["accuracy"].round(9).idxmax()  # of equal ones the first, which is the lowest
+        found[criterion] = float(scores.loc[best, "threshold"])
+    return found
+
+
+def _by_criterion(own: Iterable[Cell]) -> dict[Criterion, list[Cell]]:
+    found: dict[Criterion, list[Cell]] = {}
+    for cell in own:
+        found.setdefault(cell.criterion, []).append(cell)
+    return found
+
+
+def threshold_difference(records: Iterable[Record], profile: Profile, preset: str = "full") -> pd.Series:
+    """Tuned threshold of magnitude minus that of gradient, each tuned on the runs of one seed, by seed.
+
+    Arguments as :func:`tuned_thresholds`; without the seeds that lack the runs of a criterion.
+    """
+    own = cells(records, profile, preset, architecture=profile.architectures[0])
+    found = {}
+    for seed in sorted({cell.seed for cell in own}):
+        tau = tune([cell for cell in own if cell.seed == seed], profile)
+        if {"magnitude", "gradient"} <= set(tau):
+            found[seed] = tau["magnitude"] - tau["gradient"]
+    return pd.Series(found, dtype=float, name="threshold").rename_axis("seed")
