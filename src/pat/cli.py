@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -162,30 +162,39 @@ def run(
 @app.command()
 def sweep(
     profile: Profile = "digits",
-    preset: Annotated[str, typer.Option(help="Named sweep of the profile.")] = "study",
+    preset: Annotated[
+        str, typer.Option(help="Named sweep, or preset of experiments, of the profile.")
+    ] = "study",
+    experiment: Annotated[
+        str | None,
+        typer.Option(help="Another experiment than the oracle sweep, such as tickets; 'all' for each."),
+    ] = None,
     store: StoreFolder = paths.STORE,
     data: DataFolder = paths.DATA,
     jobs: Jobs = 2,
     workers: Workers = 0,
 ) -> None:
-    """Train all runs of an oracle sweep that the store lacks.
+    """Train all runs of an oracle sweep, or of another experiment, that the store lacks.
 
     Each dense run is trained once; runs that prune at epoch p continue its checkpoint.
     """
-    from pat.study import progress
+    from pat.study import experiments, progress
     from pat.study.profile import load_profile
     from pat.study.store import open_store
     from pat.study.sweep import RunsLost, WorkerLost
     from pat.study.sweep import sweep as start
 
     with _clear_errors():
-        specs = load_profile(profile).sweep(preset)
-        console = Console()
+        chosen, target, console = load_profile(profile), open_store(store), Console()
         with progress.of_sweep(console) as bar:
+            how: dict[str, Any] = {"jobs": jobs, "data": data, "workers": workers, "on_progress": bar}
             try:
-                records = start(
-                    specs, open_store(store), jobs=jobs, data=data, workers=workers, on_progress=bar
-                )
+                if experiment is None:
+                    records = start(chosen.sweep(preset), target, **how)
+                else:
+                    names = experiments.names(chosen, preset) if experiment == "all" else [experiment]
+                    runs = [experiments.run(name, chosen, preset, target, **how) for name in names]
+                    records = list({r.id: r for part in runs for r in part}.values())
             except (RunsLost, WorkerLost) as error:
                 typer.echo(f"pat: {error}", err=True)
                 raise typer.Exit(FAILED) from None

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pat import models, paths
 from pat.data import load_manifest
 from pat.pruner import CRITERIA, Criterion
 from pat.recipe import Recipe
+from pat.study.settings import Experiments
 from pat.study.spec import (
     METHOD_VERSION,
     AtEpoch,
@@ -85,6 +86,8 @@ class Profile(Frozen):
     """Kind of device."""
     sweeps: dict[str, tuple[Cells, ...]] = {}
     """Named oracle sweeps."""
+    experiments: dict[str, Experiments] = {}
+    """Named presets of the other experiments."""
 
     @field_validator("architectures")
     @classmethod
@@ -92,6 +95,20 @@ class Profile(Frozen):
         for name in value:
             _check_architecture(name)
         return value
+
+    @model_validator(mode="after")
+    def _named_sweeps(self) -> Self:
+        for name, settings in self.experiments.items():
+            if settings.sweep not in self.sweeps:
+                known = ", ".join(self.sweeps) or "none"
+                raise ValueError(
+                    f"experiments.{name}.sweep: {settings.sweep!r} is no sweep; known are {known}"
+                )
+            watched = [*(settings.latency.ratios if settings.latency else ())]
+            watched += [settings.prunetrain.ratio] if settings.prunetrain else []
+            if odd := sorted(set(watched) - set(self.tracking.ratios)):
+                raise ValueError(f"experiments.{name}: EPI is not tracked at ratio {odd[0]:g}")
+        return self
 
     @field_validator("tau")
     @classmethod
@@ -157,6 +174,17 @@ class Profile(Frozen):
             known = ", ".join(self.sweeps) or "none"
             raise ValueError(f"profile {self.name!r} has no sweep {preset!r}; it has {known}")
         return self.grid(self.sweeps[preset])
+
+    def preset(self, name: str) -> Experiments:
+        """The settings of a preset of experiments.
+
+        Raises:
+            ValueError: for an unknown preset, listing the known ones.
+        """
+        if name not in self.experiments:
+            known = ", ".join(self.experiments) or "none"
+            raise ValueError(f"profile {self.name!r} has no experiments {name!r}; it has {known}")
+        return self.experiments[name]
 
     def grid(self, blocks: Iterable[Cells]) -> list[Spec]:
         """All runs of some blocks, each once, dense runs first."""

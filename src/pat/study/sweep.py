@@ -4,10 +4,11 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pat import paths
 from pat.study.record import Record
@@ -83,7 +84,7 @@ def sweep(
     Args:
         specs: any runs.
         store: a working store, or a published one, which is only read.
-        jobs: processes; one run is always trained by one process.
+        jobs: processes; one run is always trained by one, and a single job by this one.
         data: root of the data sets.
         workers: processes a run that decode images of data sets too large for memory.
         on_progress: called after every run that was trained.
@@ -199,8 +200,22 @@ def _branches(trunk: Trunk) -> list[_Job]:
     return [_Job(spec, (), trunk) for spec in ordered]
 
 
-def _executor(jobs: int) -> ProcessPoolExecutor:
+class _Here(Executor):
+    """One job at a time needs no process beside this one, whose start costs seconds."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def _executor(jobs: int) -> Executor:
     """Fresh interpreters: a forked torch may hang, and would inherit the parent's threads."""
+    if jobs == 1:
+        return _Here()
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow_parent)
 

@@ -1,0 +1,290 @@
+"""Experiments: a name and a preset in, runs out; a later stage may hang on the records of an earlier one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import fmean, median
+
+from pat import paths
+from pat.study.analysis.picks import pick
+from pat.study.analysis.policies import picks_specs
+from pat.study.profile import Profile
+from pat.study.record import Record
+from pat.study.settings import Experiments
+from pat.study.spec import (
+    EPI,
+    AtEpoch,
+    Neurons,
+    PruneTrain,
+    Pruning,
+    Spec,
+    Variation,
+)
+from pat.study.store import AnyStore
+from pat.study.sweep import Progress, sweep
+
+Stage = Callable[[Profile, Experiments, Sequence[Record]], list[Spec]]
+
+
+def names(profile: Profile, preset: str) -> list[str]:
+    """The experiments that a preset has settings for.
+
+    Raises:
+        ValueError: for an unknown preset.
+    """
+    settings = profile.preset(preset)
+    return [name for name in STAGES if name == "policies" or getattr(settings, name) is not None]
+
+
+def specs(name: str, profile: Profile, preset: str, records: Sequence[Record] = ()) -> list[Spec]:
+    """All runs of an experiment that can be named, given the records so far: each once.
+
+    Raises:
+        ValueError: for an experiment that the preset does not have.
+    """
+    found: list[Spec] = []
+    for stage in _stages(name, profile, preset):
+        new = stage(profile, profile.preset(preset), records)
+        found += new
+        have = {record.id for record in records}
+        if any(spec.id not in have for spec in new):
+            break  # a later stage would hang on runs that are not there
+    return list(dict.fromkeys(found))
+
+
+def run(
+    name: str,
+    profile: Profile,
+    preset: str,
+    store: AnyStore,
+    *,
+    jobs: int = 1,
+    data: Path = paths.DATA,
+    workers: int = 0,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> list[Record]:
+    """Records of all runs of an experiment, training what the store lacks, one stage after the other.
+
+    Raises:
+        ValueError: for an experiment that the preset does not have; and what
+            :func:`~pat.study.sweep.sweep` raises.
+    """
+    records: dict[str, Record] = {}
+    for stage in _stages(name, profile, preset):
+        wanted = stage(profile, profile.preset(preset), list(records.values()))
+        done = sweep(wanted, store, jobs=jobs, data=data, workers=workers, on_progress=on_progress)
+        records |= {record.id: record for record in done}
+    return list(records.values())
+
+
+def _stages(name: str, profile: Profile, preset: str) -> tuple[Stage, ...]:
+    known = names(profile, preset)
+    if name not in known:
+        raise ValueError(
+            f"profile {profile.name!r} has no experiment {name!r} in preset {preset!r}; "
+            f"it has {', '.join(known)}"
+        )
+    return STAGES[name]
+
+
+def _dense(profile: Profile, settings: Experiments, seeds: Sequence[int]) -> list[Spec]:
+    return [profile.spec(seed=seed) for seed in seeds]
+
+
+def _sweep(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    return profile.sweep(settings.sweep)
+
+
+def _picks(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    return picks_specs(records, profile, preset=settings.sweep)
+
+
+def _tickets(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    """Runs that prune and go on, and beside them their masks on earlier weights."""
+    own = settings.tickets
+    assert own is not None
+    found = _dense(profile, settings, own.seeds)
+    for seed in own.seeds:
+        for ratio in own.ratios:
+            for epoch in own.epochs:
+                plain = Pruning(criterion=own.criterion, ratio=ratio, policy=AtEpoch(epoch=epoch))
+                found.append(profile.spec(seed=seed, pruning=plain))
+                found += [
+                    profile.spec(seed=seed, pruning=plain.model_copy(update={"rewind": rewind}))
+                    for rewind in own.rewind
+                    if rewind < epoch or rewind == 0
+                ]
+    return found
+
+
+def _variations(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    own = settings.variations
+    assert own is not None
+    kinds: list[Variation | None] = [None]
+    kinds += [Variation(kind="same", draw=draw) for draw in range(own.same)]
+    kinds += [Variation(kind="other", draw=draw, similarity=own.similarity) for draw in range(own.other)]
+    at = AtEpoch(epoch=own.epoch)
+    return [
+        profile.spec(
+            seed=seed,
+            pruning=Pruning(
+                criterion=own.criterion, ratio=ratio, policy=at, rewind=own.epoch, variation=variation
+            ),
+        )
+        for seed in own.seeds
+        for ratio in own.ratios
+        for variation in kinds
+    ]
+
+
+def _posttrained(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    """Train, prune, finetune: two schedules one after the other. EPI: one schedule of twice the length."""
+    own = settings.pretrained
+    assert own is not None
+    found = _dense(profile, settings, own.seeds)
+    for seed in own.seeds:
+        for ratio in own.ratios:
+            first = Pruning(criterion=own.criterion, ratio=ratio, policy=AtEpoch(epoch=0))
+            found.append(profile.spec(seed=seed, pruning=first, pretrained=True))
+            found.append(_by_epi(profile, seed, own.criterion, ratio, 2 * profile.recipe.epochs))
+    return found
+
+
+def _by_epi(profile: Profile, seed: int, criterion: str, ratio: float, epochs: int) -> Spec:
+    """A run on a schedule of another length, pruned by EPI or else at a third of it."""
+    recipe = profile.recipe.model_copy(update={"epochs": epochs})
+    policy = EPI(
+        threshold=profile.tau[criterion],  # type: ignore[index]
+        look_back=profile.tracking.look_back,
+        patience=profile.patience,
+        fallback=epochs // 3,
+    )
+    pruning = Pruning(criterion=criterion, ratio=ratio, policy=policy)  # type: ignore[arg-type]
+    return profile.spec(seed=seed, pruning=pruning, recipe=recipe)
+
+
+def _equal_time(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    """EPI on as many epochs as take the time of train, prune, finetune, by what the runs so far took."""
+    own = settings.pretrained
+    assert own is not None
+    return [
+        _by_epi(profile, seed, own.criterion, ratio, epochs_of_equal_time(records, ratio))
+        for ratio in own.ratios
+        for seed in own.seeds
+    ]
+
+
+def epochs_of_equal_time(records: Sequence[Record], ratio: float) -> int:
+    """How many epochs EPI's run may take for the time that train, prune, finetune took, mean over seeds.
+
+    Epochs are timed by a run's median dense and median sparse epoch, since single ones are disturbed.
+
+    Raises:
+        ValueError: if a run of that ratio is missing or was not pruned.
+    """
+    wanted = []
+    for tuned in (r for r in records if r.spec.pretrained and _ratio(r) == ratio):
+        dense = next(r for r in records if r.id == tuned.spec.trunk.id)
+        own = next(
+            r
+            for r in records
+            if r.spec.experiment == "sweep" and _ratio(r) == ratio and r.spec.seed == tuned.spec.seed
+        )
+        if own.result is None or own.result.prune_epoch is None:
+            raise ValueError(f"{own.spec.title} was not pruned, so its sparse epochs have no time")
+        times = {
+            phase: median(e.seconds for e in own.history if (e.phase == "sparse") == (phase == "sparse"))
+            for phase in ("dense", "sparse")
+        }
+        budget = len(dense.history) * median(e.seconds for e in dense.history)
+        budget += len(tuned.history) * median(e.seconds for e in tuned.history)
+        before = own.result.prune_epoch + 1
+        wanted.append(before + (budget - before * times["dense"]) / times["sparse"])
+    if not wanted:
+        raise ValueError(f"no finetuned run at ratio {ratio:g} to take the time of")
+    return round(fmean(wanted))
+
+
+def _ratio(record: Record) -> float | None:
+    return record.spec.pruning.ratio if record.spec.pruning else None
+
+
+def _rival(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    own = settings.prunetrain
+    assert own is not None
+    return _dense(profile, settings, own.seeds) + [
+        profile.spec(seed=seed, prunetrain=PruneTrain(share=share, interval=own.interval))
+        for share in own.shares
+        for seed in own.seeds
+    ]
+
+
+def _rival_picks(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    own = settings.prunetrain
+    assert own is not None
+    return [spec for _, spec in _at_epi(profile, records, (own.ratio,), own.seeds)]
+
+
+def _at_epi(
+    profile: Profile, records: Sequence[Record], ratios: Sequence[float], seeds: Sequence[int]
+) -> Iterator[tuple[Pruning, Spec]]:
+    """The gradient criterion's run at EPI's epoch, for the first network."""
+    dense = {r.spec.seed: r for r in records if r.spec == profile.spec(seed=r.spec.seed)}
+    for seed in seeds:
+        for ratio in ratios:
+            found = pick(dense[seed], "gradient", ratio, threshold=profile.tau["gradient"], profile=profile)
+            pruning = Pruning(criterion="gradient", ratio=ratio, policy=AtEpoch(epoch=found.epoch))
+            yield pruning, profile.spec(seed=seed, pruning=pruning)
+
+
+def _latency_dense(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    assert settings.latency is not None
+    return _dense(profile, settings, settings.latency.seeds)
+
+
+def _steps(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    own = settings.steps
+    assert own is not None
+    at = AtEpoch(epoch=profile.contrast.reference)
+    return [
+        profile.spec(seed=seed, pruning=Pruning(criterion="gradient", ratio=ratio, policy=at, steps=value))
+        for seed in own.seeds
+        for ratio in own.ratios
+        for value in own.values
+    ]
+
+
+def _units(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    own = settings.units
+    assert own is not None
+    neurons = profile.neurons.model_copy(update={"count": "unit"})
+    assert isinstance(neurons, Neurons)
+    found = [profile.spec(seed=seed, neurons=neurons) for seed in own.seeds]
+    for seed in own.seeds:
+        for ratio in own.ratios:
+            for epoch in own.epochs:
+                pruning = Pruning(criterion="gradient", ratio=ratio, policy=AtEpoch(epoch=epoch))
+                found.append(profile.spec(seed=seed, pruning=pruning, neurons=neurons))
+    return found
+
+
+def _virtual(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    own = settings.virtual
+    assert own is not None
+    longer = {name: getattr(profile.recipe, name) * own.slices for name in ("epochs", "warmup_epochs")}
+    recipe = profile.recipe.model_copy(update={**longer, "slices": own.slices})
+    return [profile.spec(seed=seed, recipe=recipe) for seed in own.seeds]
+
+
+STAGES: dict[str, tuple[Stage, ...]] = {
+    "policies": (_sweep, _picks),
+    "tickets": (_tickets,),
+    "variations": (_variations,),
+    "pretrained": (_posttrained, _equal_time),
+    "prunetrain": (_rival, _rival_picks),
+    "steps": (_steps,),
+    "units": (_units,),
+    "virtual": (_virtual,),
+}
+
+NAMES = tuple(STAGES)
+"""All experiments there are."""
