@@ -1,0 +1,52 @@
+"""Audit of the paper's arithmetic: every derived number of its tables and text, from its own inputs.
+
+``book/paper_values.yaml`` has what the paper prints, ``book/networks.yaml`` what its dense networks cost.
+"""
+
+from pathlib import Path
+
+from pat import paths
+from pat.study.audit import accuracies, algorithms, expense, flops, policies
+from pat.study.audit.check import VERDICTS, Check, Verdict
+from pat.study.audit.flops import implied_costs
+from pat.study.audit.networks import Network, read_networks
+from pat.study.audit.numbers import Paper, Printed, Span, derived
+from pat.study.audit.report import notes, parts, table, tally, untested
+
+__all__ = [
+    "VERDICTS",
+    "Check",
+    "Network",
+    "Paper",
+    "Printed",
+    "Span",
+    "Verdict",
+    "checks",
+    "derived",
+    "implied_costs",
+    "notes",
+    "parts",
+    "read_networks",
+    "table",
+    "tally",
+    "untested",
+]
+
+
+def checks(book: Path = paths.BOOK) -> list[Check]:
+    """All checks, in the paper's order of tables.
+
+    Args:
+        book: folder with ``paper_values.yaml`` and ``networks.yaml``.
+
+    Raises:
+        ValueError: if a file is not there, or lacks a number that a check needs.
+    """
+    paper, networks = Paper.read(book), read_networks(book)
+    return [
+        *policies.checks(paper),
+        *flops.checks(paper, networks),
+        *expense.checks(paper, networks),
+        *accuracies.checks(paper),
+        *algorithms.checks(paper, networks),
+    ]
