@@ -4,15 +4,57 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import tiny
 
 from pat.study import experiments
-from pat.study.profile import load_profile
+from pat.study.profile import Cells, Contrast, Profile, load_profile
 from pat.study.record import Record
-from pat.study.spec import EPI, AtEpoch, Spec
+from pat.study.settings import (
+    Experiments,
+    Pretrained,
+    Rival,
+    Steps,
+    Tickets,
+    Units,
+    Variations,
+    Virtual,
+)
+from pat.study.spec import EPI, AtEpoch, Spec, Tracking
 from pat.study.store import Store
 
-SMOKE = load_profile("smoke")
 DIGITS = load_profile("digits")
+PLAIN = {"ratios": (0.5,), "seeds": (0, 1)}
+TINY = Profile(
+    name="tiny",
+    title="Plain digits",
+    purpose="Tests.",
+    machine="any",
+    dataset="digits",
+    architectures=("resnet8-bottleneck",),
+    recipe=tiny.RECIPE,
+    tracking=Tracking(ratios=(0.5, 0.8), look_back=2),
+    patience=1,
+    tau={"magnitude": 0.983, "gradient": 0.944},
+    contrast=Contrast(reference=1, last=3),
+    sweeps={
+        "few": (
+            Cells(architecture="resnet8-bottleneck", criterion="gradient", epochs=(0, 1, 3), **PLAIN),
+            Cells(architecture="resnet8-bottleneck", criterion="magnitude", epochs=(1, 3), **PLAIN),
+        )
+    },
+    experiments={
+        "few": Experiments(
+            sweep="few",
+            tickets=Tickets(epochs=(2,), rewind=(0, 1), **PLAIN),
+            variations=Variations(epoch=2, same=2, other=1, **PLAIN),
+            pretrained=Pretrained(**PLAIN),
+            prunetrain=Rival(shares=(0.2,), interval=2, ratio=0.5, seeds=(0, 1)),
+            steps=Steps(values=(1, 2), **PLAIN),
+            units=Units(epochs=(2,), **PLAIN),
+            virtual=Virtual(slices=2, seeds=(0, 1)),
+        )
+    },
+)
 
 
 def kinds(specs: list[Spec]) -> Counter[str]:
@@ -56,7 +98,7 @@ def test_units_differ_from_filters_in_the_dense_run_too() -> None:
 
 
 def test_all_specs_are_valid_as_written_and_read(tmp_path: Path) -> None:
-    for profile in (DIGITS, SMOKE, load_profile("cifar10-small")):
+    for profile in (DIGITS, load_profile("smoke"), load_profile("cifar10-small")):
         for preset in profile.experiments:
             for name in experiments.names(profile, preset):
                 for spec in experiments.specs(name, profile, preset):
@@ -66,8 +108,8 @@ def test_all_specs_are_valid_as_written_and_read(tmp_path: Path) -> None:
 def test_bad_names_are_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no experiments 'all'; it has full, quick"):
         experiments.names(DIGITS, "all")
-    with pytest.raises(ValueError, match="no experiment 'masks' in preset 'study'; it has policies, tickets"):
-        experiments.run("masks", SMOKE, "study", Store(tmp_path))
+    with pytest.raises(ValueError, match="no experiment 'masks' in preset 'few'; it has policies, tickets"):
+        experiments.run("masks", TINY, "few", Store(tmp_path))
     with pytest.raises(ValueError, match="no experiment 'units' in preset 'full'"):
         experiments.run("units", load_profile("cifar10-small"), "full", Store(tmp_path))
 
@@ -78,24 +120,24 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def run(name: str, store: Store) -> list[Record]:
-    return experiments.run(name, SMOKE, "study", store)
+    return experiments.run(name, TINY, "few", store)
 
 
-@pytest.mark.parametrize("name", experiments.names(SMOKE, "study"))
-def test_every_experiment_runs_at_smoke_size_and_is_then_only_read(name: str, store: Store) -> None:
+@pytest.mark.parametrize("name", experiments.names(TINY, "few"))
+def test_every_experiment_runs_and_is_then_only_read(name: str, store: Store) -> None:
     records = run(name, store)
     assert {record.status for record in records} <= {"done", "collapsed"}
     again: list[object] = []
-    experiments.run(name, SMOKE, "study", store, on_progress=again.append)
+    experiments.run(name, TINY, "few", store, on_progress=again.append)
     assert again == []
-    assert {s.id for s in experiments.specs(name, SMOKE, "study", records)} == {r.id for r in records}
+    assert {s.id for s in experiments.specs(name, TINY, "few", records)} == {r.id for r in records}
 
 
 def test_pretrained_runs_stand_beside_epi_at_equal_epochs_and_equal_time(store: Store) -> None:
     records = run("pretrained", store)
     by_epi = [r for r in records if r.spec.pruning and isinstance(r.spec.pruning.policy, EPI)]
     lengths = Counter(r.spec.recipe.epochs for r in by_epi)
-    assert 2 * SMOKE.recipe.epochs in lengths
+    assert 2 * TINY.recipe.epochs in lengths
     assert sum(lengths.values()) in (2, 4)  # 2 if equal time happens to be equal epochs
     for record in by_epi:
         assert record.result is not None
@@ -103,7 +145,7 @@ def test_pretrained_runs_stand_beside_epi_at_equal_epochs_and_equal_time(store: 
 
 
 def test_epochs_of_equal_time_by_hand(store: Store) -> None:
-    """With every epoch at one second, a budget of 5 + 5 epochs is 10 epochs."""
+    """With every epoch at one second, a budget of 4 + 4 epochs is 8 epochs."""
 
     def timed(record: Record, dense: float, sparse: float) -> Record:
         history = tuple(
@@ -112,14 +154,14 @@ def test_epochs_of_equal_time_by_hand(store: Store) -> None:
         return record.model_copy(update={"history": history})
 
     records = run("pretrained", store)
-    assert experiments.epochs_of_equal_time([timed(r, 1, 1) for r in records], 0.5) == 10
+    assert experiments.epochs_of_equal_time([timed(r, 1, 1) for r in records], 0.5) == 8
     own = next(r for r in records if r.spec.pruning and isinstance(r.spec.pruning.policy, EPI))
     assert own.result is not None
     assert own.result.prune_epoch is not None
-    # Finetuning: one pruning epoch and four sparse ones, median 1; EPI: p + 1 dense ones at 2, the rest at 1.
+    # Finetuning: one pruning epoch and three sparse ones, median 1; EPI: p + 1 dense ones at 2, others at 1.
     found = experiments.epochs_of_equal_time([timed(r, 2, 1) for r in records], 0.5)
     before = own.result.prune_epoch + 1
-    assert found == before + (5 * 2 + 5 * 1 - before * 2)
+    assert found == before + (4 * 2 + 4 * 1 - before * 2)
     with pytest.raises(ValueError, match=r"no finetuned run at ratio 0\.3"):
         experiments.epochs_of_equal_time(records, 0.3)
 
