@@ -1,14 +1,26 @@
 """The book's one style: colours mean the same thing on every page, with and without colour vision."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 PALETTE = sns.color_palette("colorblind")
 CRITERION_COLOURS = {"magnitude": PALETTE[1], "gradient": PALETTE[0]}
 DENSE_COLOUR = "0.35"
+POLICY_COLOURS = {
+    "oracle": "0.1",
+    "random": PALETTE[7],
+    "init": PALETTE[3],
+    "predefined": PALETTE[4],
+    "epi": PALETTE[2],
+    "tuned": PALETTE[9],
+    "latency": PALETTE[5],
+}
+POLICY_MARKERS = dict(zip(POLICY_COLOURS, "*Xsv^oP", strict=True))
 MEASURE_COLOURS = dict(
     zip(
         ("EPI", "Spearman", "Kendall", "mask Hamming", "mask Jaccard"),
@@ -37,6 +49,15 @@ def style() -> None:
 def ratio_colours(ratios: list[float]) -> dict[float, Any]:
     """A colour per pruning ratio, darker for higher ones, readable without colour vision."""
     return dict(zip(sorted(ratios), sns.color_palette("viridis_r", len(ratios)), strict=True))
+
+
+def with_legend(figure: Figure, handles: Sequence[Line2D], columns: int = 4) -> Figure:
+    """:func:`finished`, with one legend below all panels."""
+    done = finished(figure)
+    done.legend(
+        handles=list(handles), loc="upper center", bbox_to_anchor=(0.5, 0), ncols=columns, fontsize="small"
+    )
+    return done
 
 
 def finished(figure: Figure) -> Figure:

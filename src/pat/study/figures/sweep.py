@@ -1,5 +1,6 @@
 """Accuracy against the pruning epoch."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -7,20 +8,30 @@ import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from pat.study.analysis import summary
-from pat.study.figures.style import CRITERION_COLOURS, DENSE_COLOUR, PALETTE, finished, ratio_colours
+from pat.study.figures.style import (
+    CRITERION_COLOURS,
+    DENSE_COLOUR,
+    PALETTE,
+    POLICY_MARKERS,
+    ratio_colours,
+    with_legend,
+)
 
 
-def accuracy_by_epoch(table: pd.DataFrame, architecture: str) -> Figure:
+def accuracy_by_epoch(table: pd.DataFrame, architecture: str, policies: pd.DataFrame | None = None) -> Figure:
     """Test accuracy against the pruning epoch, one panel a criterion (the paper's Figs. 3 and 4).
 
     Args:
         table: of :func:`pat.study.analysis.runs_table`, runs with fixed pruning epochs and dense ones.
         architecture: whose runs to draw.
+        policies: of :func:`pat.study.analysis.regrets`; the epochs that EPI picks are marked at the bottom.
 
     Returns:
-        Means over seeds with 95 % intervals, every seed as a dot, the dense run as a dashed line.
+        Means over seeds with 95 % intervals, every seed as a dot, the dense run as a dashed line with its
+        interval as a band.
     """
     runs = table[table["architecture"] == architecture]
     pruned = runs[runs["policy"] == "epoch"]
@@ -33,13 +44,23 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str) -> Figure:
     for axis, criterion in zip(axes[0], criteria, strict=True):
         part = pruned[pruned["criterion"] == criterion]
         for ratio, runs_at in part.groupby("ratio"):
-            _curve(axis, runs_at, f"{100 * float(str(ratio)):g} % pruned", colours[float(str(ratio))])
+            _curve(axis, runs_at, colours[float(str(ratio))])
         _dense_line(axis, dense)
+        if policies is not None:
+            epi = policies[(policies["architecture"] == architecture) & (policies["criterion"] == criterion)]
+            _mark_picks(axis, epi[(epi["policy"] == "epi") & (epi["triggered"] == True)], colours)  # noqa: E712
         axis.set(title=f"{criterion} criterion", xlabel="pruning epoch", ylim=(0, 100))
-        axis.legend(loc="lower center", fontsize="small")
     axes[0, 0].set_ylabel("test accuracy (%)")
     figure.suptitle(architecture)
-    return finished(figure)
+    handles = [
+        Line2D([], [], color=colour, marker="o", markersize=4, label=f"{100 * ratio:g} % pruned")
+        for ratio, colour in colours.items()
+    ]
+    handles.append(Line2D([], [], color=DENSE_COLOUR, linestyle="--", linewidth=1, label="dense"))
+    if policies is not None:
+        handles.append(Line2D([], [], color="0.4", marker=POLICY_MARKERS["epi"], linestyle="none",
+                              label="EPI would prune"))  # fmt: skip
+    return with_legend(figure, handles)
 
 
 def hover_accuracy(table: pd.DataFrame, architecture: str) -> go.Figure:
@@ -77,20 +98,35 @@ def hover_accuracy(table: pd.DataFrame, architecture: str) -> go.Figure:
     return figure
 
 
-def _curve(axis: Axes, runs: pd.DataFrame, label: str, colour: Any) -> None:
+def _curve(axis: Axes, runs: pd.DataFrame, colour: Any) -> None:
     means = summary(runs, ["prune_epoch"])
     errors = [(means["mean"] - means["low"]).to_numpy(), (means["high"] - means["mean"]).to_numpy()]
     axis.plot(runs["prune_epoch"], runs["test_accuracy"], ".", color=colour, alpha=0.45, markersize=5)
     axis.errorbar(
-        means["prune_epoch"], means["mean"], yerr=errors, color=colour, label=label, capsize=3, marker="o",
+        means["prune_epoch"], means["mean"], yerr=errors, color=colour, capsize=3, marker="o",
         markersize=4,
     )  # fmt: skip
+
+
+def _mark_picks(axis: Axes, picks: pd.DataFrame, colours: Mapping[float, Any]) -> None:
+    """A row of marks a ratio, above the axis, the larger the more seeds."""
+    for row, (ratio, runs) in enumerate(picks.groupby("ratio")):
+        for epoch, seeds in runs["epoch"].value_counts().items():
+            axis.plot(
+                float(str(epoch)),
+                0.03 + 0.05 * row,
+                POLICY_MARKERS["epi"],
+                color=colours[float(str(ratio))],
+                markersize=3 + 1.5 * min(seeds, 5),
+                alpha=0.9,
+                transform=axis.get_xaxis_transform(),
+            )
 
 
 def _dense_line(axis: Axes, dense: pd.DataFrame) -> None:
     if dense.empty:
         return
     row = summary(dense, ["policy"]).iloc[0]
-    axis.axhline(row["mean"], color=DENSE_COLOUR, linestyle="--", linewidth=1, label="dense")
+    axis.axhline(row["mean"], color=DENSE_COLOUR, linestyle="--", linewidth=1)
     if pd.notna(row["low"]):
         axis.axhspan(row["low"], row["high"], color=DENSE_COLOUR, alpha=0.12, linewidth=0)

@@ -1,0 +1,185 @@
+"""What hangs on EPI's settings: threshold, look-back, patience, pruning steps, neurons, virtual epochs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import pandas as pd
+
+from pat.study.analysis.grid import Cell, accuracy_at, cells
+from pat.study.analysis.intervals import interval
+from pat.study.analysis.picks import at_threshold, pick, picks_by_threshold
+from pat.study.analysis.runs import runs_table
+from pat.study.profile import Profile
+from pat.study.record import Record
+from pat.study.spec import AtEpoch, Pruning, Spec
+
+Setting = Literal["steps", "count"]
+"""What varies between runs: S of Algorithm 1, or what counts as a neuron."""
+
+LOOK_BACKS = (1, 2, 3, 5, 8)
+PATIENCES = (0, 1, 3, 5, 8)
+
+
+def threshold_curve(records: Iterable[Record], profile: Profile, preset: str = "full") -> pd.DataFrame:
+    """What EPI would lose with any other threshold, mean over the ratios of each seed.
+
+    Each row stands for the thresholds from above the previous row's up to its own: no pick changes between.
+    A pick between two epochs that were run counts linearly between them.
+
+    Args:
+        records, profile, preset: see :func:`~pat.study.analysis.grid.cells`.
+
+    Returns:
+        Columns ``architecture``, ``criterion``, ``seed``, ``threshold``, ``regret`` (points of test accuracy
+        against the oracle chosen on validation), ``triggered`` (share of the ratios) and ``epoch`` (mean).
+    """
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells(records, profile, preset):
+        groups.setdefault((cell.architecture, cell.criterion), []).append(cell)
+    rows = []
+    for (architecture, criterion), own in groups.items():
+        picks = [picks_by_threshold(cell.dense, criterion, cell.ratio, profile=profile) for cell in own]
+        for threshold in sorted({highest for by_threshold in picks for highest, _ in by_threshold}):
+            chosen = [at_threshold(by_threshold, threshold) for by_threshold in picks]
+            for cell, found in zip(own, chosen, strict=True):
+                regret = _regret(cell, found.epoch)
+                rows.append(
+                    (architecture, criterion, cell.seed, threshold, regret, found.triggered, found.epoch)
+                )
+    return _means(rows, ["architecture", "criterion", "seed", "threshold"])
+
+
+def window_table(
+    records: Iterable[Record],
+    profile: Profile,
+    preset: str = "full",
+    look_backs: Sequence[int] = LOOK_BACKS,
+    patiences: Sequence[int] = PATIENCES,
+) -> pd.DataFrame:
+    """What EPI with the paper's tau would lose with another look-back or patience, on the first network.
+
+    Args:
+        records, profile, preset: see :func:`~pat.study.analysis.grid.cells`.
+        look_backs: values of r.
+        patiences: how many earlier values EPI must not be under.
+
+    Returns:
+        Columns ``criterion``, ``seed``, ``look_back``, ``patience``, ``regret``, ``triggered`` and ``epoch``,
+        as :func:`threshold_curve`.
+    """
+    rows = []
+    for cell in cells(records, profile, preset, architecture=profile.architectures[0]):
+        for look_back in look_backs:
+            for patience in patiences:
+                found = pick(
+                    cell.dense,
+                    cell.criterion,
+                    cell.ratio,
+                    threshold=profile.tau[cell.criterion],
+                    profile=profile,
+                    look_back=look_back,
+                    patience=patience,
+                )
+                row = (_regret(cell, found.epoch), found.triggered, found.epoch)
+                rows.append((cell.criterion, cell.seed, look_back, patience, *row))
+    return _means(rows, ["criterion", "seed", "look_back", "patience"])
+
+
+def virtual_picks(records: Iterable[Record], profile: Profile, preset: str = "full") -> pd.DataFrame:
+    """When EPI triggers in virtual epochs, in passes over the data, and what that pick would lose.
+
+    A virtual epoch is a slice of a pass; look-back, patience and threshold are the same numbers, so that EPI
+    looks back a shorter way. Regret is of the first network's ordinary runs that prune after so many passes,
+    linear between the epochs that were run.
+
+    Args:
+        records: the sweep's, and dense runs of the same networks with virtual epochs.
+        profile, preset: see :func:`~pat.study.analysis.grid.cells`.
+
+    Returns:
+        Columns ``criterion``, ``ratio``, ``seed``, ``slices`` (1: whole passes), ``passes`` (before pruning
+        starts), ``triggered`` and ``regret``; for the seeds that have a run with virtual epochs.
+    """
+    records = list(records)
+    sliced: dict[int, list[Record]] = {}
+    for record in records:
+        if record.result is not None and _cut(record.spec, profile):
+            sliced.setdefault(record.spec.seed, []).append(record)
+    rows = []
+    for cell in cells(records, profile, preset, architecture=profile.architectures[0]):
+        for run in (cell.dense, *sliced[cell.seed]) if cell.seed in sliced else ():
+            tau = profile.tau[cell.criterion]
+            found = pick(run, cell.criterion, cell.ratio, threshold=tau, profile=profile)
+            slices = run.spec.recipe.slices
+            passes = found.epoch / slices
+            row = (slices, passes, found.triggered, _regret(cell, passes))
+            rows.append((cell.criterion, cell.ratio, cell.seed, *row))
+    columns = ["criterion", "ratio", "seed", "slices", "passes", "triggered", "regret"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _cut(spec: Spec, profile: Profile) -> bool:
+    """Whether it is a dense run of the first network with virtual epochs, and nothing else changed."""
+    recipe = profile.recipe
+    usual = {"slices": recipe.slices, "epochs": recipe.epochs, "warmup_epochs": recipe.warmup_epochs}
+    wanted = (profile.architectures[0], profile.neurons, recipe)
+    given = (spec.architecture, spec.neurons, spec.recipe.model_copy(update=usual))
+    return spec.experiment == "dense" and spec.recipe.slices > recipe.slices and given == wanted
+
+
+def _regret(cell: Cell, epoch: float) -> float:
+    """Against the oracle, in points of test accuracy; linear between the epochs that were run."""
+    accuracies = {at: result.test_accuracy for at, result in cell.runs.items()}
+    return cell.test[cell.oracle] - accuracy_at(accuracies, epoch)
+
+
+def _means(rows: Sequence[tuple[object, ...]], keys: list[str]) -> pd.DataFrame:
+    values = ["regret", "triggered", "epoch"]
+    table = pd.DataFrame(rows, columns=[*keys, *values]).astype(dict.fromkeys(values, float))
+    return table.groupby(keys, as_index=False, sort=True)[values].mean()
+
+
+def settings_table(records: Iterable[Record], profile: Profile, setting: Setting) -> pd.DataFrame:
+    """Runs that differ in one setting alone, beside those with the profile's value of it.
+
+    Args:
+        records: any runs of the profile; those of other experiments are passed over.
+        profile: their scale.
+        setting: ``steps`` (S of Algorithm 1) or ``count`` (what counts as a neuron).
+
+    Returns:
+        One row per network, pruning, epoch and value: ``accuracy`` (test, in percent) and ``difference`` to
+        the profile's value over paired seeds, in points, as text, and ``macs_share`` (mean share of the dense
+        network's). Prunings and epochs that have the profile's value alone are left out.
+    """
+    usual = {"steps": Pruning.model_fields["steps"].default, "count": profile.neurons.count}
+    kept = []
+    for record in records:
+        settings = _settings(record.spec)
+        others = {name: value for name, value in settings.items() if name != setting}
+        if (
+            settings
+            and record.result is not None
+            and others.items() <= usual.items()
+            and record.spec.recipe == profile.recipe
+        ):
+            kept.append((record, settings[setting]))
+    table = runs_table(record for record, _ in kept)
+    table[setting] = [value for _, value in kept]
+    rows = []
+    for key, cell in table.groupby(["architecture", "pruning", "prune_epoch"], sort=True):
+        wide = cell.pivot(index="seed", columns=setting, values="test_accuracy")
+        for value in wide.columns if set(wide.columns) != {usual[setting]} else ():
+            paired = (wide[value] - wide[usual[setting]]).dropna() if usual[setting] in wide else ()
+            difference = interval(paired).text() if len(paired) and value != usual[setting] else ""
+            macs = float(cell.loc[cell[setting] == value, "macs_share"].mean())
+            rows.append((*key, value, interval(wide[value].dropna()).plus_minus(), difference, macs))
+    columns = ["network", "pruning", "epoch", setting, "accuracy", "difference", "macs_share"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _settings(spec: Spec) -> dict[str, str | int]:
+    """The settings of a run that Algorithm 1 pruned at a fixed epoch; nothing of others."""
+    if spec.experiment != "sweep" or spec.pruning is None or not isinstance(spec.pruning.policy, AtEpoch):
+        return {}
+    return {"steps": spec.pruning.steps, "count": spec.neurons.count}
