@@ -12,7 +12,13 @@ from pat.study.analysis.policy_tables import (
 )
 from pat.study.analysis.remains import emptied_table, kept_shares
 from pat.study.analysis.runs import by_epoch, paired_difference, runs_table, summary
-from pat.study.analysis.sensitivity import settings_table, threshold_curve, virtual_picks, window_table
+from pat.study.analysis.sensitivity import (
+    settings_table,
+    threshold_curve,
+    varied_picks,
+    varied_picks_table,
+    window_table,
+)
 from pat.study.analysis.stability import (
     MEASURES,
     epi_against_ratio,
@@ -53,6 +59,7 @@ __all__ = [
     "threshold_table",
     "triggered_table",
     "tuned_thresholds",
-    "virtual_picks",
+    "varied_picks",
+    "varied_picks_table",
     "window_table",
 ]

@@ -85,46 +85,97 @@ def window_table(
     return _means(rows, ["criterion", "seed", "look_back", "patience"])
 
 
-def virtual_picks(records: Iterable[Record], profile: Profile, preset: str = "full") -> pd.DataFrame:
-    """When EPI triggers in virtual epochs, in passes over the data, and what that pick would lose.
+def varied_picks(records: Iterable[Record], profile: Profile, preset: str = "full") -> pd.DataFrame:
+    """When EPI triggers in dense runs that count neurons otherwise, or have virtual epochs.
 
-    A virtual epoch is a slice of a pass; look-back, patience and threshold are the same numbers, so that EPI
-    looks back a shorter way. Regret is of the first network's ordinary runs that prune after so many passes,
-    linear between the epochs that were run.
+    A virtual epoch is a slice of a pass over the data; look-back, patience and threshold are the same
+    numbers, so that EPI looks back a shorter way.
 
     Args:
-        records: the sweep's, and dense runs of the same networks with virtual epochs.
+        records: the sweep's, and other dense runs of its first network.
         profile, preset: see :func:`~pat.study.analysis.grid.cells`.
 
     Returns:
-        Columns ``criterion``, ``ratio``, ``seed``, ``slices`` (1: whole passes), ``passes`` (before pruning
-        starts), ``triggered`` and ``regret``; for the seeds that have a run with virtual epochs.
+        For the sweep's criteria, ratios and seeds: columns ``criterion``, ``ratio``, ``seed``, ``count``
+        (what counts as a neuron), ``slices`` (1: whole passes), ``passes`` (over the data before pruning
+        starts), ``triggered`` and ``regret`` of the sweep's runs that prune after so many passes, linear
+        between the epochs that were run (NaN where neurons are counted otherwise, because the sweep's
+        networks are then others).
     """
-    records = list(records)
-    sliced: dict[int, list[Record]] = {}
+    records = _once(records)
+    dense: dict[int, list[Record]] = {}
     for record in records:
-        if record.result is not None and _cut(record.spec, profile):
-            sliced.setdefault(record.spec.seed, []).append(record)
+        if record.result is not None and _varied(record.spec, profile):
+            dense.setdefault(record.spec.seed, []).append(record)
     rows = []
     for cell in cells(records, profile, preset, architecture=profile.architectures[0]):
-        for run in (cell.dense, *sliced[cell.seed]) if cell.seed in sliced else ():
-            tau = profile.tau[cell.criterion]
+        tau = profile.tau[cell.criterion]
+        for run in dense[cell.seed]:
             found = pick(run, cell.criterion, cell.ratio, threshold=tau, profile=profile)
-            slices = run.spec.recipe.slices
+            count, slices = run.spec.neurons.count, run.spec.recipe.slices
             passes = found.epoch / slices
-            row = (slices, passes, found.triggered, _regret(cell, passes))
+            regret = _regret(cell, passes) if count == profile.neurons.count else float("nan")
+            row = (count, slices, passes, found.triggered, regret)
             rows.append((cell.criterion, cell.ratio, cell.seed, *row))
-    columns = ["criterion", "ratio", "seed", "slices", "passes", "triggered", "regret"]
+    columns = ["criterion", "ratio", "seed", "count", "slices", "passes", "triggered", "regret"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _cut(spec: Spec, profile: Profile) -> bool:
-    """Whether it is a dense run of the first network with virtual epochs, and nothing else changed."""
+def _varied(spec: Spec, profile: Profile) -> bool:
+    """Whether it is a dense run of the first network, but for the neurons' count and virtual epochs."""
     recipe = profile.recipe
     usual = {"slices": recipe.slices, "epochs": recipe.epochs, "warmup_epochs": recipe.warmup_epochs}
-    wanted = (profile.architectures[0], profile.neurons, recipe)
-    given = (spec.architecture, spec.neurons, spec.recipe.model_copy(update=usual))
-    return spec.experiment == "dense" and spec.recipe.slices > recipe.slices and given == wanted
+    neurons = spec.neurons.model_copy(update={"count": profile.neurons.count})
+    given = (spec.profile, spec.architecture, neurons, spec.recipe.model_copy(update=usual))
+    same_length = spec.recipe.epochs * recipe.slices == recipe.epochs * spec.recipe.slices
+    wanted = (profile.name, profile.architectures[0], profile.neurons, recipe)
+    return spec.experiment == "dense" and same_length and given == wanted
+
+
+def varied_picks_table(picks: pd.DataFrame, by: Literal["count", "slices"]) -> pd.DataFrame:
+    """:func:`varied_picks` as text, over the seeds that have a run of each value.
+
+    Args:
+        picks: of :func:`varied_picks`.
+        by: what to set beside each other.
+
+    Returns:
+        Indexed by criterion and ratio; for each value of ``by`` the passes before pruning, one a seed (in
+        parentheses: the pre-defined epoch of a run in which EPI stayed silent), and for slices the mean
+        regret with its interval. Empty if there is one value alone.
+    """
+    usual = picks["slices"] == picks["slices"].min() if by == "count" else picks["regret"].notna()
+    own = picks[usual]
+    values = sorted(own[by].unique())
+    whole = own.groupby("seed")[by].nunique() == len(values)
+    own = own[own["seed"].map(whole)].sort_values("seed")
+    rows, index = [], []
+    for (criterion, ratio), part in own.groupby(["criterion", "ratio"], sort=True):
+        row = {}
+        for value in values if len(values) > 1 else ():
+            at = part[part[by] == value]
+            texts = [
+                f"{passes:g}" if fired else f"({passes:g})"
+                for passes, fired in zip(at["passes"], at["triggered"], strict=True)
+            ]
+            name = f"by {value}" if by == "count" else _slices(int(value))
+            row[name] = ", ".join(texts)
+            if by == "slices":
+                row[f"regret, {name}"] = interval(at["regret"]).text()
+        rows.append(row)
+        index.append((criterion, f"{100 * float(str(ratio)):g} %"))
+    if not rows or not rows[0]:
+        return pd.DataFrame()
+    return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(index, names=["criterion", "ratio"]))
+
+
+def _once(records: Iterable[Record]) -> list[Record]:
+    """Experiments share runs."""
+    return list({record.id: record for record in records}.values())
+
+
+def _slices(slices: int) -> str:
+    return "whole passes" if slices == 1 else f"{slices} slices a pass"
 
 
 def _regret(cell: Cell, epoch: float) -> float:
@@ -154,7 +205,7 @@ def settings_table(records: Iterable[Record], profile: Profile, setting: Setting
     """
     usual = {"steps": Pruning.model_fields["steps"].default, "count": profile.neurons.count}
     kept = []
-    for record in records:
+    for record in _once(records):
         settings = _settings(record.spec)
         others = {name: value for name, value in settings.items() if name != setting}
         if (
