@@ -1,228 +1,59 @@
-"""Latency: measured step times of layers in, and scores that make slow channels go first out (Sec. 4.3)."""
+"""Latency-aware pruning: saliency minus the latency that goes with a channel (Sec. 4.3)."""
 
-import hashlib
-import json
 import math
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from typing import Any, Literal
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from pat.channels import ChannelGroups, Slot
+from pat.latency_table import Geometry, LatencyTable
 
-Precision = Literal["fp32", "bf16", "fp16"]
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What a convolution's time depends on beside the batch and its channels.
-
-    Attributes:
-        height, width: of its input.
-        kernel, stride, dilation: vertical, horizontal.
-        padding: vertical, horizontal, or ``"same"`` or ``"valid"``.
-        groups: of the convolution; 0: as many as input channels (depthwise), however many are left.
-        multiplier: output channels for each input channel, if depthwise.
-    """
-
-    height: int
-    width: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int] | str
-    dilation: tuple[int, int]
-    groups: int = 1
-    multiplier: int = 1
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Measured seconds of one training step of a convolution with its BatchNorm.
-
-    Attributes:
-        inputs, outputs: numbers of channels, ascending; ``outputs`` is ``(0,)`` for depthwise convolutions,
-            whose outputs follow their inputs.
-        seconds: ``[inputs][outputs]``.
-    """
-
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    seconds: tuple[tuple[float, ...], ...]
-
-    def __post_init__(self) -> None:
-        for axis in (self.inputs, self.outputs):
-            if not axis or list(axis) != sorted(set(axis)):
-                raise ValueError(f"numbers of channels must ascend, got {list(axis)}")
-        shape = [len(row) for row in self.seconds]
-        if shape != [len(self.outputs)] * len(self.inputs):
-            raise ValueError(f"expected {len(self.inputs)} rows of {len(self.outputs)} times, got {shape}")
-        if not all(0 < s < math.inf for row in self.seconds for s in row):
-            raise ValueError("times must be positive and finite")
-
-    @cached_property
-    def envelope(self) -> list[list[float]]:
-        """Seconds that do not fall as channels are added: each cell's is the least of all cells that are at
-        least as large in both directions.
-
-        Kernels work in blocks of 8 or 16 channels, so 27 may take longer than 32. As it stands, such a table
-        says that the next channel is better kept, although removing some more would be faster; and a layer of
-        27 channels can always be run padded to 32.
-        """
-        rows = [list(row) for row in self.seconds]
-        for i in reversed(range(len(self.inputs))):
-            for j in reversed(range(len(self.outputs))):
-                larger = [rows[i + 1][j]] if i + 1 < len(self.inputs) else []
-                larger += [rows[i][j + 1]] if j + 1 < len(self.outputs) else []
-                rows[i][j] = min([rows[i][j], *larger])
-        return rows
-
-    def at(self, inputs: float, outputs: float) -> float:
-        """Seconds, bilinear between the cells of :attr:`envelope`; the first and last pieces go on beyond."""
-        rows = self.envelope
-        if len(self.inputs) == 1:
-            return _line(self.outputs, rows[0], outputs)
-        i = _piece(self.inputs, inputs)
-        pair = [_line(self.outputs, row, outputs) for row in rows[i : i + 2]]
-        return _line(self.inputs[i : i + 2], pair, inputs)
-
-
-def _piece(knots: Sequence[int], x: float) -> int:
-    return min(max(bisect_right(knots, x) - 1, 0), len(knots) - 2)
-
-
-def _line(knots: Sequence[int], values: Sequence[float], x: float) -> float:
-    if len(knots) == 1:
-        return values[0]
-    i = _piece(knots, x)
-    slope = (values[i + 1] - values[i]) / (knots[i + 1] - knots[i])
-    return values[i] + slope * (x - knots[i])
-
-
-@dataclass(frozen=True)
-class LatencyTable:
-    """Measured training-step times of exactly the convolutions of one model at one input size.
-
-    A step is forward and backward (to weights and input) of the convolution and a BatchNorm behind it.
-    Activations, additions and pooling are not in it, nor the optimizer.
-
-    Attributes:
-        hardware: its name; a table says nothing of another machine.
-        device, threads, torch: kind of device, CPU threads, torch's version.
-        batch, precision, channels_last: how the steps were run.
-        repeats: visits of each cell; the least time counts.
-        layers: by qualified name, the geometry of each call of the layer in one forward pass.
-        grids: the times.
-    """
-
-    hardware: str
-    device: str
-    threads: int
-    torch: str
-    batch: int
-    precision: Precision
-    channels_last: bool
-    repeats: int
-    layers: Mapping[str, tuple[Geometry, ...]] = field(repr=False)
-    grids: Mapping[Geometry, Grid] = field(repr=False)
-
-    def seconds(self, geometry: Geometry, inputs: int, outputs: int) -> float:
-        """Time of one training step of a layer with so many channels; none without inputs or outputs."""
-        return self.grids[geometry].at(inputs, outputs) if inputs and outputs else 0.0
-
-    def saving(self, geometry: Geometry, inputs: int, outputs: int, fewer: tuple[int, int]) -> float:
-        """Seconds that a layer's step gets shorter by when it loses inputs and outputs, at least 0.
-
-        The times of few channels are continued below one, so that a layer's last channel counts like the one
-        before: a penalty on single channels is not to empty whole layers.
-        """
-        if not inputs or not outputs:
-            return 0.0
-        grid = self.grids[geometry]
-        return max(0.0, grid.at(inputs, outputs) - grid.at(inputs - fewer[0], outputs - fewer[1]))
-
-    def to_json(self) -> str:
-        """The table with its checksum, the same bytes for the same table."""
-        return json.dumps({**self._content(), "checksum": self.checksum}, indent=None, sort_keys=True) + "\n"
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the canonical JSON of everything in the table, 64 hex digits."""
-        return _checksum(self._content())
-
-    def _content(self) -> dict[str, Any]:
-        order = {geometry: i for i, geometry in enumerate(self.grids)}
-        content = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        content["layers"] = {name: [order[g] for g in calls] for name, calls in self.layers.items()}
-        content["grids"] = [{**asdict(g), **asdict(grid)} for g, grid in self.grids.items()]
-        return {"format": 1, **content}
-
-    @classmethod
-    def from_json(cls, text: str) -> "LatencyTable":
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            ValueError: if it is no table, or its checksum does not fit.
-        """
-        try:
-            content = json.loads(text)
-            if not isinstance(content, dict) or content.pop("format", None) != 1:
-                raise ValueError("expected a JSON object of format 1")
-            given = content.pop("checksum", None)
-            grids = dict(_grid(row) for row in content.pop("grids"))
-            order = list(grids)
-            layers = {name: tuple(order[i] for i in calls) for name, calls in content.pop("layers").items()}
-            table = cls(**content, layers=layers, grids=grids)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"not a latency table: {error}") from None
-        if given != table.checksum:
-            raise ValueError("a latency table was changed: its checksum does not fit its content")
-        return table
-
-
-def _grid(row: dict[str, Any]) -> tuple[Geometry, Grid]:
-    whole: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in row.items()}
-    seconds = tuple(tuple(float(s) for s in line) for line in whole.pop("seconds"))
-    grid = Grid(whole.pop("inputs"), whole.pop("outputs"), seconds)
-    return Geometry(**whole), grid
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+__all__ = ["LatencyPenalty", "LatencyTable"]
 
 
 class LatencyPenalty:
     """Saliency minus the latency that goes with a channel, as Algorithm 1's ``adjust`` (Sec. 4.3).
 
     ``I' = I / mean(I) - lambda * dT / mean(dT)``, where dT is the time that a training step gets shorter by
-    when this one channel is removed from the network as it is at the moment: the layers that produce it lose
-    an output, those that read it an input. The paper "penalizes the neuron group's saliency with the latency
+    when the channel is removed from the network as it is at the moment: the layers that produce it lose an
+    output, those that read it an input. The paper "penalizes the neuron group's saliency with the latency
     reduction" and prints neither lambda nor a scale. Here both sides are divided by their mean over the
     channels that are left, anew in each step, so that lambda has no unit: at 1 an average channel's latency
     weighs as much as an average channel's saliency.
+
+    Times are stairs: most single channels save nothing, and some a whole step. So dT is a channel's share of
+    what is saved when ``reach`` of its group goes. And the penalty is to choose among channels, not to empty
+    layers: the most salient one of each group is spared.
 
     Args:
         model: the network that ``groups`` was traced from, before any removal.
         groups: from :func:`pat.channels.trace`.
         table: measured for the same layers at the size and batch of the training.
         weight: lambda, at least 0.
+        reach: share of a group's remaining channels that a saving is averaged over, in (0, 1].
 
     Raises:
-        ValueError: for a negative weight, or a table that lacks a layer or was measured for fewer channels.
+        ValueError: for a parameter out of range, or a table that lacks a layer or was measured for fewer
+            channels.
     """
 
-    def __init__(self, model: nn.Module, groups: ChannelGroups, table: LatencyTable, weight: float) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        groups: ChannelGroups,
+        table: LatencyTable,
+        weight: float,
+        reach: float = 0.5,
+    ) -> None:
         if not (weight >= 0 and math.isfinite(weight)):
             raise ValueError(f"weight must be a finite number of at least 0, got {weight}")
-        self.table, self.weight = table, weight
+        if not 0 < reach <= 1:
+            raise ValueError(f"reach must lie in (0, 1], got {reach}")
+        self.table, self.weight, self.reach = table, weight, reach
         self._groups = groups
         slots = {(slot.tensor, slot.dim): slot for slot in groups.slots}
         touched = {tensor.removesuffix(".weight") for tensor, _ in slots if tensor.endswith(".weight")}
-        total = sum(group.size for group in groups.values())
         self._layers = []
         for name, module in model.named_modules():
             if not isinstance(module, nn.Conv2d):
@@ -239,7 +70,7 @@ class LatencyPenalty:
                             f"{name!r} has {has} channels, the latency table was measured up to {measured}"
                         )
                 own, read = (slots.get((f"{name}.weight", dim)) for dim in (0, 1))
-                self._layers.append(_Layer(geometry, module, own, read, total))
+                self._layers.append(_Layer(geometry, module, own, read, groups))
 
     def seconds(self, kept: Mapping[str, Tensor]) -> float:
         """Time of one training step of all convolutions of the network that is left.
@@ -251,7 +82,7 @@ class LatencyPenalty:
         return sum(self.table.seconds(layer.geometry, *layer.sizes(units)) for layer in self._layers)
 
     def savings(self, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """dT: seconds that a step gets shorter by when one more channel goes, float64 ``[size]`` per group.
+        """dT: seconds that a step gets shorter by when a channel goes, float64 ``[size]`` per group.
 
         Channels that are gone save nothing.
 
@@ -262,10 +93,11 @@ class LatencyPenalty:
         saved = torch.zeros(len(units), dtype=torch.float64)
         for layer in self._layers:
             sizes = layer.sizes(units)
-            for fewer in layer.shares:
-                if any(fewer):
-                    seconds = self.table.saving(layer.geometry, *sizes, fewer)
-                    saved[(layer.share == torch.tensor(fewer)).all(1)] += seconds
+            for own, (inputs, outputs) in layer.uses:
+                gone = self.reach * int(units[own].sum())
+                if gone:
+                    seconds = self.table.saving(layer.geometry, *sizes, (gone * inputs, gone * outputs))
+                    saved[own] += seconds / gone
         saved[~units] = 0
         return {name: saved[group.units.start : group.units.stop] for name, group in self._groups.items()}
 
@@ -274,6 +106,8 @@ class LatencyPenalty:
         saved = self.savings(kept)
         saliency = _relative({name: s.detach().double().cpu() for name, s in scores.items()}, kept, -math.inf)
         latency = _relative({name: saved[name] for name in scores}, kept, 0.0)
+        for name, best in saliency.items():
+            latency[name][best.argmax()] = 0.0
         return {name: saliency[name] - self.weight * latency[name] for name in scores}
 
 
@@ -287,19 +121,29 @@ def _relative(values: Mapping[str, Tensor], kept: Mapping[str, Tensor], gone: fl
 
 
 class _Layer:
-    """One call of a convolution, and how many of its channels each unit of the model stands for."""
+    """One call of a convolution, and which units of the model its channels belong to.
 
-    def __init__(self, geometry: Geometry, conv: nn.Conv2d, own: Slot | None, read: Slot | None, total: int):
+    Attributes:
+        uses: numbers of units of one group, and how many inputs and outputs go with each of them.
+    """
+
+    def __init__(
+        self, geometry: Geometry, conv: nn.Conv2d, own: Slot | None, read: Slot | None, groups: ChannelGroups
+    ) -> None:
         self.geometry = geometry
         self._whole = conv.in_channels, conv.out_channels
         self._own, self._read = own, read
-        self._times = 1 if geometry.groups == 0 else geometry.groups  # dimension 1 holds one group's inputs
-        outputs, inputs = _held(own, total), _held(read, total) * self._times
+        self._times = max(geometry.groups, 1)  # the weight's dimension 1 holds one group's inputs
+        total = sum(group.size for group in groups.values())
+        outputs, inputs = _entries(own, total), _entries(read, total) * self._times
         if geometry.groups == 0:
             inputs = outputs // geometry.multiplier
-        self.share = torch.stack([inputs, outputs], dim=1)
-        """int64 ``[units, 2]``: inputs and outputs that go with a unit."""
-        self.shares = sorted({(i, o) for i, o in self.share.tolist()})
+        self.uses: list[tuple[Tensor, tuple[int, int]]] = []
+        for group in groups.values():
+            found: dict[tuple[int, int], list[int]] = {}
+            for unit in group.units:
+                found.setdefault((int(inputs[unit]), int(outputs[unit])), []).append(unit)
+            self.uses += [(torch.tensor(units), share) for share, units in found.items() if any(share)]
 
     def sizes(self, units: Tensor) -> tuple[int, int]:
         """Inputs and outputs that are left, for bool ``units`` over all of the model."""
@@ -310,7 +154,7 @@ class _Layer:
         return inputs, outputs
 
 
-def _held(slot: Slot | None, total: int) -> Tensor:
-    """Entries of a dimension that belong to each of all units."""
+def _entries(slot: Slot | None, total: int) -> Tensor:
+    """How many entries of a dimension belong to each of all units."""
     entries = torch.zeros(0, dtype=torch.int64) if slot is None else slot.units[slot.units >= 0]
     return torch.bincount(entries, minlength=total)

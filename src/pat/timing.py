@@ -5,17 +5,48 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pat.latency import Geometry, Grid, LatencyTable, Precision
+from pat.latency_table import Geometry, Grid, LatencyTable, Precision
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _TIMED = 2  # steps that are timed at one visit of a cell, after one that is not
+Clock = Callable[[], float]
+"""Seconds since some moment."""
 TimeLayer = Callable[[Geometry, int, int], float]
 """A geometry, input and output channels in, seconds of one training step out."""
+
+
+def clock(device: torch.device | str) -> tuple[Literal["wall", "processor"], Clock]:
+    """The clock to time a device's work with, and its name.
+
+    On one CPU thread that is the time this process had on the processor, the same as on the wall unless
+    others run beside it: a machine that is busy hardly disturbs it. On several threads, and on an accelerator
+    once it has done all its work, it is the clock on the wall.
+    """
+    device = torch.device(device)
+    if device.type == "cpu" and torch.get_num_threads() == 1:
+        return "processor", time.process_time
+
+    def now() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return "wall", now
+
+
+def settle_allocator() -> None:
+    """Let the C library keep freed memory, as in a process that has trained for a while.
+
+    glibc hands blocks back to the system, and takes them anew with page faults that would be timed, until it
+    has once seen a block of that size freed; 32 MB is the most that it learns from.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8).fill_(0)
 
 
 def measure(
@@ -52,7 +83,9 @@ def measure(
         raise ValueError(f"points must be at least 2 and repeats at least 1, got {points} and {repeats}")
     layers, largest = _layers(model, example_input)
     device, batch = example_input.device, example_input.shape[0]
-    visit = time_layer or _Clock(batch, device, precision, channels_last)
+    kind, now = clock(device)
+    settle_allocator()
+    visit = time_layer or _Visit(batch, device, precision, channels_last, now)
     axes = {g: _axes(g, *sizes, points) for g, sizes in largest.items()}
     best: dict[tuple[Geometry, int, int], float] = {}
     for _ in range(repeats):
@@ -73,6 +106,7 @@ def measure(
         batch=batch,
         precision=precision,
         channels_last=channels_last,
+        clock=kind,
         repeats=repeats,
         layers=layers,
         grids=grids,
@@ -147,13 +181,14 @@ def _axis(total: int, points: int, step: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class _Clock:
-    """Times a convolution with BatchNorm by the clock: the least of a few steps."""
+class _Visit:
+    """Times a convolution with BatchNorm: the least of a few steps."""
 
     batch: int
     device: torch.device
     precision: Precision
     channels_last: bool
+    now: Clock
 
     def __call__(self, geometry: Geometry, c_in: int, c_out: int) -> float:
         groups = geometry.groups or c_in
@@ -174,7 +209,7 @@ class _Clock:
         for i in range(1 + _TIMED):
             for tensor in (x, weight, gamma, beta):
                 tensor.grad = None
-            begin = self._now()
+            begin = self.now()
             with torch.autocast(self.device.type, type_, enabled=type_ is not None):
                 y = F.conv2d(x, weight, None, geometry.stride, geometry.padding, geometry.dilation, groups)
                 y = F.batch_norm(y, mean, variance, gamma, beta, training=True)
@@ -183,11 +218,6 @@ class _Clock:
                 if self.channels_last:
                     gradient = gradient.contiguous(memory_format=torch.channels_last)
             torch.autograd.backward(y, gradient)
-            spent = self._now() - begin
+            spent = self.now() - begin
             best = min(best, spent) if i else best  # the first step chooses kernels
         return best
-
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()

@@ -173,10 +173,15 @@ def provenance(*, seconds: float, device: str, command: str) -> Provenance:
         seconds=round(seconds, 3),
         python=platform.python_version(),
         packages={"pat": metadata.version("pruning-aware-training"), **versions},
-        hardware=torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        hardware=hardware(device),
         os=f"{platform.system()} {platform.machine()}",
         claims=claims_checksum(),
     )
+
+
+def hardware(device: str) -> str:
+    """Name of this machine's accelerator (``"cuda"``) or processor."""
+    return torch.cuda.get_device_name() if device == "cuda" else _processor()
 
 
 @cache

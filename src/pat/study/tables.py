@@ -1,0 +1,123 @@
+"""Latency tables of a profile's networks: measured once a machine, kept in the store, found by checksum."""
+
+from pathlib import Path
+
+import torch
+
+from pat import models, timing
+from pat.checkpoint import write_whole
+from pat.data import load_manifest
+from pat.latency import LatencyTable
+from pat.study import measured
+from pat.study.profile import Profile
+from pat.study.record import hardware
+from pat.study.store import AnyStore, Store
+
+
+class MissingTable(ValueError):
+    """A latency table is not where it should be."""
+
+
+def read_table(file: Path) -> LatencyTable:
+    """A table from its file.
+
+    Raises:
+        ValueError: if it is no table or was changed, naming the file.
+    """
+    try:
+        return LatencyTable.from_json(file.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
+def find_table(root: Path, profile: str, checksum: str) -> LatencyTable:
+    """The table that a run was specified with.
+
+    Args:
+        root: of the store.
+        profile: the run's.
+        checksum: as the run's spec has it.
+
+    Raises:
+        MissingTable: if no table there has that checksum.
+    """
+    folder = measured.latency_folder(root, profile)
+    for file in measured.files(folder):
+        table = read_table(file)
+        if table.checksum == checksum:
+            return table
+    raise MissingTable(f"no latency table with checksum {checksum[:12]} in {folder}")
+
+
+def table_of(profile: Profile, store: AnyStore, architecture: str | None = None) -> LatencyTable:
+    """The table of a profile's network, at the profile's batch size, threads and precision.
+
+    In a working store it is this machine's, measured now if it is not there (seconds for small networks); a
+    published one has the table that its runs were made with (of several machines' the first by name).
+
+    Args:
+        profile: the scale.
+        store: where it is kept.
+        architecture: the profile's first network by default.
+
+    Raises:
+        MissingTable: if the store is published and has none.
+        ValueError: if the file that is there was measured under other conditions, or the device is not there.
+    """
+    name = architecture or profile.architectures[0]
+    folder = measured.latency_folder(store.root, profile.name)
+    size = load_manifest(profile.dataset).image_size
+    if not isinstance(store, Store):
+        found = sorted(folder.glob(f"*-{name}-{size}.json"))
+        if not found:
+            raise MissingTable(f"{folder} has no latency table of {name} at {size} pixels")
+        return _checked(read_table(found[0]), profile, found[0])
+    file = folder / f"{measured.slug(hardware(profile.device))}-{name}-{size}.json"
+    with measured.alone(file):
+        if not file.is_file():
+            write_whole(file, _measure(profile, name).to_json().encode())
+        return _checked(read_table(file), profile, file)
+
+
+def _measure(profile: Profile, architecture: str) -> LatencyTable:
+    if profile.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but no CUDA device is available")
+    data, recipe = load_manifest(profile.dataset), profile.recipe
+    threads = torch.get_num_threads()
+    torch.set_num_threads(profile.threads)
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            model = models.build(
+                architecture,
+                num_classes=data.num_classes,
+                in_channels=data.in_channels,
+                image_size=data.image_size,
+            ).to(profile.device)
+            batch = (recipe.batch_size, data.in_channels, data.image_size, data.image_size)
+            return timing.measure(
+                model,
+                torch.zeros(batch, device=profile.device),
+                precision=recipe.precision,
+                channels_last=recipe.channels_last,
+                hardware=hardware(profile.device),
+            )
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _checked(table: LatencyTable, profile: Profile, file: Path) -> LatencyTable:
+    recipe = profile.recipe
+    wanted = {
+        "device": profile.device,
+        "threads": profile.threads,
+        "batch": recipe.batch_size,
+        "precision": recipe.precision,
+        "channels_last": recipe.channels_last,
+    }
+    for name, want in wanted.items():
+        if getattr(table, name) != want:
+            raise ValueError(
+                f"{file} was measured with {name} {getattr(table, name)}, profile {profile.name!r} has "
+                f"{want}: move it away to measure anew"
+            )
+    return table
