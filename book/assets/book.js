@@ -19,3 +19,46 @@
   window.addEventListener("load", paint);
   new MutationObserver(paint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 })();
+
+// Tables of verdicts get buttons that show the claims of one verdict; without this script all rows are there.
+(function () {
+  function button(text, chosen, choose) {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.textContent = text;
+    made.setAttribute("aria-pressed", String(chosen));
+    made.addEventListener("click", () => choose(made));
+    return made;
+  }
+
+  function filter(table) {
+    const rows = [...table.querySelectorAll("tbody tr")];
+    const verdict = new Map(rows.map((row) => [row, (row.querySelector(".verdict") || row).textContent.trim()]));
+    const bar = document.createElement("div");
+    bar.className = "verdict-filter";
+    bar.setAttribute("role", "group");
+    bar.setAttribute("aria-label", "Show claims by verdict");
+    const shown = document.createElement("span");
+    shown.className = "visually-hidden";
+    shown.setAttribute("role", "status");
+    const add = (label, wanted) => {
+      const own = rows.filter((row) => wanted === null || verdict.get(row) === wanted);
+      bar.append(
+        button(label + ": " + own.length, wanted === null, (pressed) => {
+          bar.querySelectorAll("button").forEach((b) => b.setAttribute("aria-pressed", String(b === pressed)));
+          rows.forEach((row) => (row.hidden = !own.includes(row)));
+          shown.textContent = own.length + " of " + rows.length + " claims shown";
+        })
+      );
+    };
+    const order = ["reproduced", "partly reproduced", "not reproduced"];
+    const place = (name) => (order.indexOf(name) + order.length + 1) % (order.length + 1);
+    add("all claims", null);
+    [...new Set(verdict.values())].sort((a, b) => place(a) - place(b)).forEach((name) => add(name, name));
+    bar.append(shown);
+    const box = table.closest(".pst-scrollable-table-container") || table;
+    box.before(bar);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".verdicts table").forEach(filter));
+})();

@@ -1,8 +1,9 @@
-"""Facts: the numbers of the book's prose, from records into ``book/_generated/results.json``."""
+"""Facts: all that the book's pages quote, from records into ``book/_generated/``."""
 
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,134 +12,219 @@ import pandas as pd
 
 from pat import paths
 from pat.checkpoint import write_whole
-from pat.study import analysis
+from pat.study import analysis, pages
+from pat.study.claims import CONFIRMATORY, Claim, Claims, load_claims, load_paper
+from pat.study.evidence import Evidence
 from pat.study.profile import Profile, load_profile
-from pat.study.record import Record
-from pat.study.store import open_store
+from pat.study.record import claims_checksum
+from pat.study.store import AnyStore, open_store
+from pat.study.verdicts import Study, count, decide
 
 OUTPUT = Path("_generated") / "results.json"
-"""Below the book's folder."""
+"""What substitutions quote, below the book's folder."""
 
-_SHOWN = ("50 %", "80 %")  # ratios whose EPI epochs the front page quotes; the chapter has all
+EVIDENCE = Path("_generated") / "evidence.md"
+"""The records behind every number, included by the page of evidence."""
+
+EXPLORATORY = "study"
+"""The preset whose seeds had been seen when the rules were written."""
 
 
-def facts(records: Sequence[Record], profile: Profile) -> dict[str, Any]:
+def gather(profile: Profile, store: AnyStore, claims: Claims, preset: str | None = None) -> Study:
+    """A profile's runs and verdicts: of the preset, or of the confirmatory one, or else the exploratory one.
+
+    Raises:
+        ValueError: for an unknown preset, or if the store has no run of it.
+    """
+    known = {*profile.sweeps, *profile.experiments}
+    wanted = [preset] if preset else [name for name in (CONFIRMATORY, EXPLORATORY) if name in known]
+    for name in wanted:
+        evidence = Evidence(profile, name, store)
+        if evidence.records:
+            return Study(evidence, decide(claims, evidence))
+    presets = " or ".join(wanted) or "any"
+    raise ValueError(f"no run of profile {profile.name!r}, preset {presets}, in {store.root}")
+
+
+def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> dict[str, Any]:
     """What the pages quote.
 
     Args:
-        records: the profile's runs.
-        profile: their scale.
+        studies: of each profile, the book's main one first.
+        claims: what they decided.
+        book: its folder; chapters are linked as far as its table of contents has them.
 
     Returns:
-        ``scale`` (text), ``findings``, ``runs`` and ``environment`` (rows of tables).
-
-    Raises:
-        ValueError: if there is no run.
+        Texts in Markdown (``summary``, ``lead``, ``scale``, ``verdicts``, ``decided``, ``checksums``,
+        ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``, ``environment``).
     """
-    if not records:
-        raise ValueError(f"no run of profile {profile.name!r} to take facts from")
-    table = analysis.runs_table(records)
     return {
-        "scale": _scale(table, profile),
-        "findings": _findings(records, table, profile),
-        "runs": _runs(table),
-        "environment": _environment(records),
+        "summary": _summary(studies),
+        "lead": pages.lead(studies[0].verdicts),
+        "scale": _scale(studies),
+        "verdicts": _verdicts(studies, book),
+        "decided": _decided(claims, studies),
+        "checksums": _checksums(studies, claims_checksum(book)),
+        "outcomes": _outcomes(studies),
+        "hours": _hours(studies),
+        "cost": _cost(studies),
+        "runs": _runs(studies),
+        "environment": _environment(studies),
     }
 
 
-def _scale(table: pd.DataFrame, profile: Profile) -> str:
+def _summary(studies: Sequence[Study]) -> str:
+    """One paragraph a profile: scale and how many claims held; then what the numbers are not."""
+    texts = []
+    for study in studies:
+        text = f"**{study.profile.title}** ({_size(study)}). {pages.counted(study.verdicts)}"
+        if study.evidence.preset != CONFIRMATORY:
+            text += (
+                f" These runs, preset `{study.evidence.preset}`, are exploratory: their seeds had been seen "
+                "when the rules were written, so that they confirm nothing."
+            )
+        texts.append(text)
+    texts.append(
+        "The paper trained ResNet34, ResNet50 and MobileNetV1 on ImageNet for 90 epochs. **No number "
+        "measured here is the paper's, or comparable with it in size;** signs and shapes are what can be "
+        "compared."
+    )
+    return "\n\n".join(texts)
+
+
+def _size(study: Study) -> str:
+    records = study.evidence.records
+    seeds = len({record.spec.seed for record in records})
+    return f"{study.profile.recipe.epochs} epochs, {_many(seeds, 'seed')}, {_many(len(records), 'run')}"
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _scale(studies: Sequence[Study]) -> str:
+    texts = []
+    for study in studies:
+        profile, originals = study.profile, ("ResNet50", "ResNet34", "MobileNetV1")
+        pairs = zip(profile.architectures, originals, strict=False)
+        networks = ", ".join(f"{own} for {original}" for own, original in pairs)
+        texts.append(f"- **{profile.name}**: {profile.title}; {networks}; {_size(study)}. {profile.purpose}")
+    return "\n".join(texts)
+
+
+def _verdicts(studies: Sequence[Study], book: Path) -> str:
+    paper, texts = load_paper(book), []
+    for study in studies:
+        name, main = study.profile.name, study is studies[0]
+        rest = "" if main else " Claims without runs at this scale are left out."
+        texts.append(f"**{study.profile.title}**, {_size(study)}.{rest}")
+        texts.append(pages.table(study, paper, _chapters(book, name), all_claims=main))
+    return "\n\n".join(texts)
+
+
+def _chapters(book: Path, profile: str) -> pages.Link:
+    """Links to the chapters that the table of contents has."""
+    contents = book / "_toc.yml"
+    known = contents.read_text(encoding="utf-8").split() if contents.is_file() else []
+
+    def link(claim: Claim) -> str:
+        title, page = claim.chapter.replace("_", " ").capitalize(), f"executed/{profile}/{claim.chapter}"
+        return f"[{title}]({page}.ipynb)" if page in known else title
+
+    return link
+
+
+def _decided(claims: Claims, studies: Sequence[Study]) -> str:
+    numbers = " and ".join(str(study.tested_parts) for study in studies)
     return (
-        f"The runs behind these pages are of the profile **{profile.name}**: {profile.title}; networks "
-        f"{', '.join(table['architecture'].unique())}; {profile.recipe.epochs} epochs; "
-        f"{table['seed'].nunique()} seeds; {len(table)} runs. {profile.purpose} The paper trained ResNet34, "
-        "ResNet50 and MobileNetV1 on ImageNet for 90 epochs. **No number here is the paper's, or comparable "
-        "with it in size; shapes and signs are what can be compared.** The table is about "
-        f"{profile.architectures[0]}, the counterpart of the paper's ResNet50. It gives estimates and no "
-        "verdicts: each interval is at 95 % by itself, and with so many rows one of them may well miss."
+        "Each claim has parts, each part a statistic that gives one number a seed, and a rule that was fixed "
+        "before the runs. A part *holds* or *fails* if a t-test over seeds says so at the level "
+        f"{claims.level:g}, after Holm's correction for all parts that have runs at its scale (here "
+        f"{numbers}); otherwise it is *open*, and where its own 95 % interval would have decided it, that is "
+        "said. A claim is *reproduced* if all its parts hold, *not reproduced* if all fail, *partly "
+        "reproduced* if some hold and some fail, and otherwise *not decidable at this scale*."
     )
 
 
-def _findings(records: Sequence[Record], table: pd.DataFrame, profile: Profile) -> list[dict[str, str]]:
-    """Estimates for the profile's first network, the counterpart of the paper's ResNet50."""
-    network = profile.architectures[0]
-    own = [record for record in records if record.spec.architecture == network]
-    sweep = f"[Oracle sweep](executed/{profile.name}/oracle_sweep.ipynb)"
-    stability = f"[Structure stability](executed/{profile.name}/structure_stability.ipynb)"
-    contrast = profile.contrast
-    effects = analysis.contrasts(table[table["architecture"] == network], contrast)
+def _checksums(studies: Sequence[Study], present: str | None) -> str:
+    """How many records can show that the rules came first."""
+    found = Counter(r.provenance.claims for study in studies for r in study.evidence.records)
+    total, same, none = found.total(), found[present] if present else 0, found[None]
+    text = (
+        f"Of {_many(total, 'run')}, {same} carry the checksum of the claims file as it stands: its rules "
+        "were there before they were trained."
+    )
+    if same < total:
+        text += f" {none} carry none and {total - same - none} another version's; those are exploratory."
+    return text
+
+
+def _outcomes(studies: Sequence[Study]) -> list[dict[str, str]]:
+    return [
+        {"Scale": s.profile.name, **{name.capitalize(): str(n) for name, n in count(s.verdicts).items()}}
+        for s in studies
+    ]
+
+
+def _hours(studies: Sequence[Study]) -> str:
+    texts = []
+    for study in studies:
+        seconds = sum(record.provenance.seconds for record in study.evidence.records)
+        texts.append(f"{seconds / 3600:.1f} device-hours for {study.profile.name}")
+    return f"Training the runs behind the verdicts took {' and '.join(texts)}, shared epochs counted once."
+
+
+def _cost(studies: Sequence[Study]) -> list[dict[str, str]]:
+    """Time of training, on the machine that did it, by kind of run."""
     rows = []
-    for statement, wanted, epoch in (
-        ("Pruning at initialisation is worse than a few epochs later (Sec. 4.1)", "first", contrast.first),
-        ("Pruning late costs accuracy (Sec. 4.1, Fig. 3)", "last", contrast.last),
-    ):
-        for _, pruning, side, by in effects:
-            if side == wanted:
-                text = f"p = {epoch} against p = {contrast.reference}: {by.text()} points"
-                rows.append(_row(statement, pruning, text, by.n, sweep))
-    rows += _epi_findings(own, profile, stability)
-    agreement = analysis.one_shot_similarity(own)
-    for what, part in agreement.groupby("pruning", sort=True):
-        # A seed's runs share their dense epochs: one value a seed, its mean over the pruning epochs.
-        found = analysis.interval(part.groupby("seed")["psi"].mean())
-        text = f"Ψ = {found.text(2)}"
-        statement = "The structure that EPI watches is the one that Algorithm 1 leaves (implied)"
-        rows.append(_row(statement, str(what), text, found.n, stability))
+    for study in studies:
+        records, profile = study.evidence.records, study.profile
+        table = analysis.runs_table(records).assign(kind=[record.spec.experiment for record in records])
+        threads = f", {_many(profile.threads, 'thread')}" if profile.device == "cpu" else ""
+        for (hardware, kind), part in table.groupby(["hardware", "kind"], sort=True):
+            rows.append(
+                {
+                    "Scale": study.profile.name,
+                    "Runs of": str(kind),
+                    "Number": str(len(part)),
+                    "Device-hours": f"{part['seconds'].sum() / 3600:.2f}",
+                    "Device": f"{hardware}{threads}",
+                }
+            )
     return rows
 
 
-def _epi_findings(records: Sequence[Record], profile: Profile, link: str) -> list[dict[str, str]]:
+def _runs(studies: Sequence[Study]) -> list[dict[str, str]]:
     rows = []
-    stability = analysis.stability_table(records)
-    for criterion, part in analysis.epi_against_ratio(stability).groupby("criterion"):
-        found = analysis.interval(part["rho"])
-        text = f"rank correlation of EPI with the ratio {found.text(2)}"
-        statement = "EPI falls as the pruning ratio rises (Sec. 4.5, Fig. 6)"
-        rows.append(_row(statement, f"{criterion}, all ratios", text, found.n, link))
-    for row in analysis.epi_epochs(records, profile).to_dict("records"):
-        if row["ratio"] in _SHOWN:
-            text = f"prunes in epoch {row['epochs']} of {profile.recipe.epochs} (one a seed; – never)"
-            statement = "With its published threshold, EPI finds an early epoch by itself (Sec. 4.2)"
-            what = f"{row['criterion']} {row['ratio']}"
-            rows.append(_row(statement, what, text, row["epochs"].count(",") + 1, link))
+    for study in studies:
+        table = analysis.runs_table(study.evidence.records)
+        for (network, pruning), part in table.groupby(["architecture", "pruning"], sort=True):
+            rows.append(
+                {
+                    "Scale": study.profile.name,
+                    "Network": str(network),
+                    "Pruning": str(pruning),
+                    "Runs": str(len(part)),
+                    "Done": _ended(part, "done"),
+                    "Collapsed": _ended(part, "collapsed"),
+                    "Failed": _ended(part, "failed"),
+                    "Minutes of training": f"{part['seconds'].sum() / 60:.1f}",
+                }
+            )
     return rows
 
 
-def _row(statement: str, what: str, measured: str, n: int, link: str) -> dict[str, str]:
-    return {
-        "The paper says": statement,
-        "Pruning": what,
-        "Measured here [95 % interval]": measured,
-        "n": str(n),
-        "Chapter": link,
-    }
+def _ended(runs: pd.DataFrame, status: str) -> str:
+    return str(int((runs["status"] == status).sum()))
 
 
-def _runs(table: pd.DataFrame) -> list[dict[str, str]]:
-    rows = []
-    for (network, pruning), part in table.groupby(["architecture", "pruning"], sort=True):
-        rows.append(
-            {
-                "Network": str(network),
-                "Pruning": str(pruning),
-                "Runs": str(len(part)),
-                "Done": str(int((part["status"] == "done").sum())),
-                "Collapsed": str(int((part["status"] == "collapsed").sum())),
-                "Failed": str(int((part["status"] == "failed").sum())),
-                "Minutes of training": f"{part['seconds'].sum() / 60:.1f}",
-            }
-        )
-    return rows
-
-
-def _environment(records: Sequence[Record]) -> list[dict[str, str]]:
+def _environment(studies: Sequence[Study]) -> list[dict[str, str]]:
     """Each distinct environment with the number of runs it made."""
-    counts: dict[tuple[str, ...], int] = {}
-    for record in records:
-        origin = record.provenance
+    counts: Counter[tuple[str, ...]] = Counter()
+    for origin in (record.provenance for study in studies for record in study.evidence.records):
         packages = ", ".join(f"{name} {version}" for name, version in origin.packages.items())
         commit = origin.commit[:12] + ("+" if origin.commit.endswith("+") else "") if origin.commit else "–"
-        key = (origin.hardware, origin.os, origin.python, packages, commit)
-        counts[key] = counts.get(key, 0) + 1
+        counts[(origin.hardware, origin.os, origin.python, packages, commit)] += 1
     names = ("Hardware", "System", "Python", "Packages", "Commit (+: with changes)")
     return [{**dict(zip(names, key, strict=True)), "Runs": str(n)} for key, n in counts.items()]
 
@@ -146,20 +232,31 @@ def _environment(records: Sequence[Record]) -> list[dict[str, str]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the book's facts: ``python -m pat.study.facts --profile digits --store runs``."""
     parser = argparse.ArgumentParser(prog="python -m pat.study.facts", description=main.__doc__)
-    parser.add_argument("--profile", default="digits", help="whose runs")
-    parser.add_argument("--preset", default="study", help="which sweep of the profile")
+    parser.add_argument(
+        "--profile", nargs="+", default=["digits"], help="whose runs, the book's main profile first"
+    )
+    parser.add_argument(
+        "--preset", help=f"which runs of them (default: {CONFIRMATORY} or, without any, {EXPLORATORY})"
+    )
     parser.add_argument("--store", default=str(paths.STORE), help="folder of the runs")
     parser.add_argument("--book", type=Path, default=paths.BOOK, help="folder of the book")
     options = parser.parse_args(arguments)
     try:
-        profile = load_profile(options.profile)
-        store = open_store(options.store)
-        found = [store.record(spec) for spec in profile.sweep(options.preset)]
-        content = facts([record for record in found if record is not None], profile)
+        claims, store = load_claims(options.book), open_store(options.store)
+        first, *others = [load_profile(name) for name in dict.fromkeys(options.profile)]
+        studies = [gather(first, store, claims, options.preset)]
+        for profile in others:
+            try:
+                studies.append(gather(profile, store, claims, options.preset))
+            except ValueError as error:
+                print(f"facts: {error}; left out", file=sys.stderr)
+        content = facts(studies, claims, options.book)
+        evidence = "\n".join(pages.evidence_page(study, options.book) for study in studies)
     except ValueError as error:
         print(f"facts: {error}", file=sys.stderr)
         return 2
     write_whole(options.book / OUTPUT, (json.dumps(content, indent=1) + "\n").encode())
+    write_whole(options.book / EVIDENCE, evidence.encode())
     return 0
 
 

@@ -36,9 +36,13 @@ class Store:
     def folder(self, spec: Spec) -> Path:
         return self.root / spec.id
 
+    def file(self, spec: Spec) -> Path:
+        """Where the run's record is, or would be."""
+        return self.folder(spec) / "record.json"
+
     def record(self, spec: Spec) -> Record | None:
         """The run's record, or None if it has none; a damaged one is set aside and named on stderr."""
-        return self._read(self.folder(spec) / "record.json")
+        return self._read(self.file(spec))
 
     def records(self) -> list[Record]:
         """All records, in the order of their ids; damaged ones are set aside and named on stderr."""
@@ -58,7 +62,7 @@ class Store:
             return None
 
     def write(self, record: Record) -> None:
-        write_record(self.folder(record.spec) / "record.json", record)
+        write_record(self.file(record.spec), record)
 
     def checkpoint_path(self, spec: Spec, epochs: int) -> Path:
         """Where the state after so many epochs is kept."""
@@ -151,13 +155,17 @@ class Published:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def file(self, spec: Spec) -> Path:
+        """Where the run's record is, or would be."""
+        return self.root / spec.profile / f"{spec.id}.json"
+
     def record(self, spec: Spec) -> Record | None:
         """The run's record, or None.
 
         Raises:
             DamagedRecord: if the file was changed.
         """
-        file = self.root / spec.profile / f"{spec.id}.json"
+        file = self.file(spec)
         return _of_run(file, spec.id) if file.is_file() else None
 
     def records(self) -> list[Record]:

@@ -1,0 +1,189 @@
+"""Verdicts as Markdown: the front page's lead and table, and the page of evidence behind every number."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pat.study.claims import Claim, Part, printed
+from pat.study.statistics import STATISTICS
+from pat.study.verdicts import (
+    DECIDED,
+    NOT,
+    NOT_RUN,
+    NOT_TESTED,
+    OPEN,
+    PARTLY,
+    REPRODUCED,
+    Finding,
+    Study,
+    Verdict,
+    count,
+)
+
+Link = Callable[[Claim], str]
+"""A claim's chapter, as a link if the book has it."""
+
+_DIGITS = {"points": 1, "of dense": 2, "": 2}
+
+
+def counted(verdicts: Sequence[Verdict]) -> str:
+    """How the claims of a profile came out, in one sentence."""
+    found = count(verdicts)
+    tested = sum(found[verdict] for verdict in DECIDED)
+    rest = [f"{found[verdict]} {verdict}" for verdict in (NOT_RUN, NOT_TESTED) if found[verdict]]
+    return (
+        f"Of {tested} claims tested at this scale, {found[REPRODUCED]} are reproduced, {found[PARTLY]} "
+        f"partly, {found[NOT]} not, and {found[OPEN]} cannot be decided"
+        + (f"; {', '.join(rest)}." if rest else ".")
+    )
+
+
+def lead(verdicts: Sequence[Verdict]) -> str:
+    """What held and what did not, to be read in a minute: a card a verdict, the claims in it."""
+    cards = []
+    for verdict in (REPRODUCED, PARTLY, NOT, OPEN):
+        own = [item for item in verdicts if item.verdict == verdict]
+        text = "\n".join(f"- {item.claim.claim}" for item in own) or "None of the claims."
+        if verdict == OPEN and own:
+            alone = [item.uncorrected for item in own]
+            text = (
+                "By each part's own 95 % interval, without the correction for their number, "
+                f"{alone.count(REPRODUCED)} of them would be reproduced, {alone.count(PARTLY)} partly and "
+                f"{alone.count(NOT)} not."
+            )
+        title = f"{verdict.capitalize()}: {len(own)}"
+        cards.append(f"::::{{grid-item-card}} {title}\n:class-card: {_css(verdict)}\n\n{text}\n::::")
+    return "\n".join([":::::{grid} 1 1 2 2", ":gutter: 3", ":class-container: lead", "", *cards, ":::::"])
+
+
+def table(study: Study, paper: Mapping[Any, Any], chapter: Link, *, all_claims: bool = True) -> str:
+    """The table of verdicts, one row a claim, in a division that the book's script adds filters to.
+
+    Args:
+        study: of one profile.
+        paper: the paper's values.
+        chapter: see :data:`Link`.
+        all_claims: whether to show claims without runs too.
+    """
+    head = ["The paper claims", "Its number", "Measured here: mean [95 % interval]", "Verdict"]
+    rows = [head, ["---"] * len(head)]
+    for verdict in study.verdicts:
+        if all_claims or verdict.verdict in DECIDED:
+            rows.append(_row(verdict, study.profile.name, paper, chapter))
+    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return f"::::{{div}} verdicts\n{text}\n::::"
+
+
+def _row(verdict: Verdict, name: str, paper: Mapping[Any, Any], chapter: Link) -> list[str]:
+    claim = verdict.claim
+    numbers = [f"{label}: {printed(paper, path):g}" for label, path in claim.paper.items()]
+    measured = [
+        _part(finding, _label(name, claim, number)) for number, finding in enumerate(verdict.findings, 1)
+    ]
+    return [
+        f"{claim.claim}<br>[{claim.where}]{{.where}}<br>{chapter(claim)}",
+        _lines(numbers),
+        _lines([claim.untested] if claim.untested else measured),
+        _badge(verdict.verdict) + (f"<br>{verdict.counts}" if verdict.counts else ""),
+    ]
+
+
+def _part(finding: Finding, label: str) -> str:
+    name, found = finding.part.name, finding.interval
+    if found is None:
+        return f"{name}: not run"
+    measured = f"{{ref}}`{_measured(finding)} <{label}>`"
+    return f"{name}: {measured}, n = {found.n}; claimed {_rule(finding.part)}: {_outcome(finding)}"
+
+
+def evidence_page(study: Study, book: Path) -> str:
+    """Every part of a profile's claims: rule, tests, values, and links to the records behind each value.
+
+    Args:
+        study: of one profile.
+        book: folder of the page, which the links start from.
+    """
+    name, by_id = study.profile.name, {record.id: record for record in study.evidence.records}
+
+    def link(run_id: str) -> str:
+        spec = by_id[run_id].spec
+        path = Path(os.path.relpath(str(study.evidence.store.file(spec)), str(book))).as_posix()
+        return f'[{run_id[:8]}](<path:{path}> "{spec.title}")'
+
+    blocks = [f"## {study.profile.title}"]
+    for verdict in study.verdicts:
+        claim = verdict.claim
+        blocks.append(f"({_label(name, claim)})=\n### {claim.claim}")
+        blocks.append(" ".join(filter(None, [f"{claim.where}.", _badge(verdict.verdict), verdict.counts])))
+        blocks += [claim.untested] if claim.untested else []
+        for number, finding in enumerate(verdict.findings, 1):
+            blocks.append(f"({_label(name, claim, number)})=\n{_told(finding, study.tested_parts)}")
+            blocks += [_values(finding, link)] if finding.sample.values else []
+    return "\n\n".join(blocks) + "\n"
+
+
+def _told(finding: Finding, tested: int) -> str:
+    part, found = finding.part, finding.interval
+    arguments = ", ".join(f"{key}: {value}" for key, value in part.arguments.items())
+    text = f"**{part.name}.** {_documented(part.statistic)} ({arguments}); claimed {_rule(part)}. "
+    if found is None or finding.p is None or finding.adjusted is None:
+        return text + "There are no runs for it."
+    return text + (
+        f"Mean {_measured(finding)}, n = {found.n}; p = {finding.p:.2g}, {finding.adjusted:.2g} corrected "
+        f"for {tested} parts: {_outcome(finding)}."
+    )
+
+
+def _documented(statistic: str) -> str:
+    return f"{{py:obj}}`{statistic} <{STATISTICS[statistic].__module__}.{statistic}>`"
+
+
+def _values(finding: Finding, link: Callable[[str], str]) -> str:
+    digits = _DIGITS[finding.part.unit] + 1
+    rows = ["| Seed | Value | Records |", "| --- | --- | --- |"]
+    for seed, value in sorted(finding.sample.values.items()):
+        links = " ".join(link(run_id) for run_id in finding.sample.records[seed])
+        rows.append(f"| {seed} | {value:.{digits}f} | {links} |")
+    return ":::{dropdown} Values and records\n" + "\n".join(rows) + "\n:::"
+
+
+def _measured(finding: Finding) -> str:
+    assert finding.interval is not None
+    unit = f" {finding.part.unit}" if finding.part.unit else ""
+    return finding.interval.text(_DIGITS[finding.part.unit]) + unit
+
+
+def _rule(part: Part) -> str:
+    """Where the mean should lie, in words."""
+    low, high = part.region
+    unit = " points" if part.unit == "points" else ""
+    if low == float("-inf"):
+        return f"below {high:g}{unit}"
+    if high == float("inf"):
+        return f"above {low:g}{unit}"
+    return f"between {low:g} and {high:g}{unit}"
+
+
+def _outcome(finding: Finding) -> str:
+    words = {"holds": "it would hold", "fails": "it would fail"}
+    by_itself = f" (by itself {words[finding.leaning]})" if finding.leaning else ""
+    return f"**{finding.outcome}**{by_itself}"
+
+
+def _badge(verdict: str) -> str:
+    return f"[{verdict}]{{.verdict .{_css(verdict)}}}"
+
+
+def _css(verdict: str) -> str:
+    """Of a verdict, as a style sheet can name it."""
+    return verdict.replace(" ", "-")
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "".join(f"[{line}]{{.part}}" for line in lines) if lines else "–"
+
+
+def _label(name: str, claim: Claim, number: int | None = None) -> str:
+    """Of a claim's place on the page of evidence, or of one part's."""
+    return f"evidence-{name}-{claim.id}" + (f"-{number}" if number else "")

@@ -1,0 +1,362 @@
+"""Statistics of the claims: hand-made records in, one value a seed out, with the records behind it."""
+
+import math
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from scipy import stats
+from test_analysis import epoch, scored
+from test_record import example
+from tiny import recipe
+
+from pat.stability import similarity
+from pat.study import statistics
+from pat.study.analysis.policies import policy_regret
+from pat.study.evidence import Evidence, Sample, paired
+from pat.study.profile import Cells, Contrast, Profile, load_profile
+from pat.study.record import Record
+from pat.study.settings import Experiments, Steps
+from pat.study.spec import AtEpoch, Spec, Tracking
+
+EPOCHS = 9
+GRID = (0, 2, 8)
+RATIOS = (0.1, 0.3, 0.5)
+SEEDS = (0, 1)
+LAYERS = ("conv", "layer1.0.conv1")
+
+
+class Shelf:
+    """A store in memory."""
+
+    trains = False
+    root = Path("shelf")
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._records = {record.id: record for record in records}
+
+    def record(self, spec: Spec) -> Record | None:
+        return self._records.get(spec.id)
+
+    def file(self, spec: Spec) -> Path:
+        return self.root / f"{spec.id}.json"
+
+
+def small_profile(**changes: Any) -> Profile:
+    """Three networks, both criteria, three ratios, three pruning epochs, two seeds."""
+    sweep = tuple(
+        Cells(architecture=name, criterion=criterion, ratios=RATIOS, epochs=GRID, seeds=SEEDS)
+        for name, criterion in product(
+            ("resnet8-bottleneck", "resnet8-basic", "mobilenetv1-tiny"), ("gradient", "magnitude")
+        )
+    )
+    settings = {
+        "recipe": recipe(epochs=EPOCHS),
+        "tracking": Tracking(ratios=RATIOS, look_back=1),
+        "patience": 1,
+        "contrast": Contrast(reference=2, last=8),
+        "sweeps": {"full": sweep, "study": sweep[:1]},
+        "experiments": {},
+    }
+    return load_profile("smoke").model_copy(update=settings | changes)
+
+
+PROFILE = small_profile()
+BOTTLENECK, BASIC, MOBILENET = PROFILE.architectures
+
+
+def spec(
+    at: int | None,
+    seed: int = 0,
+    *,
+    ratio: float = 0.5,
+    criterion: Any = "gradient",
+    network: str = BOTTLENECK,
+) -> Spec:
+    """A run of the profile, dense without an epoch."""
+    if at is None:
+        return PROFILE.spec(architecture=network, seed=seed)
+    policy = AtEpoch(epoch=at)
+    return PROFILE.spec(architecture=network, seed=seed, criterion=criterion, ratio=ratio, policy=policy)
+
+
+def evidence(*records: Record, profile: Profile = PROFILE, preset: str = "full") -> Evidence:
+    return Evidence(profile, preset, Shelf(records))  # type: ignore[arg-type]
+
+
+def runs(accuracies: dict[int | None, tuple[float | None, ...]], **settings: Any) -> list[Record]:
+    """By pruning epoch, the test accuracy of each seed."""
+    return [
+        scored(spec(at, seed, **settings), accuracy)
+        for at, by_seed in accuracies.items()
+        for seed, accuracy in enumerate(by_seed)
+    ]
+
+
+# Samples
+
+
+def test_a_sample_leaves_missing_values_out_and_groups_records_by_seed() -> None:
+    records = runs({None: (80.0, 81.0), 2: (70.0, 71.0)})
+    found = Sample.of(pd.Series({0: 1.5, 1: math.nan}), records)
+    assert found.values == {0: 1.5}
+    assert found.records == {0: (spec(None).id, spec(2).id)}
+
+
+def test_samples_are_paired_by_seed() -> None:
+    first = Sample({0: 5.0, 1: 7.0}, {0: ("a",), 1: ("b",)})
+    second = Sample({1: 4.0, 2: 1.0}, {1: ("b", "c"), 2: ("d",)})
+    assert paired(lambda a, b: a - b, first, second) == Sample({1: 3.0}, {1: ("b", "c")})
+    assert paired(lambda a, b: a - b, first, Sample()).values == {}
+
+
+# Evidence
+
+
+def test_evidence_is_what_the_store_has_of_a_preset() -> None:
+    mine, other = runs({None: (80.0, 81.0), 2: (70.0,)}), runs({1: (1.0,)})  # epoch 1 is not on the grid
+    found = evidence(*mine, *other)
+    assert {r.id for r in found.sweep} == {r.id for r in found.records} == {r.id for r in mine}
+    assert [r.spec.seed for r in found.dense("bottleneck")] == [0, 1]
+    assert found.dense("basic") == []
+    grid = found.grid("bottleneck", "gradient")
+    assert list(grid) == list(RATIOS)
+    assert {at: len(own) for at, own in grid[0.5].items()} == {0: 0, 2: 1, 8: 0}
+    with pytest.raises(ValueError, match="has no sweep 'all'"):
+        evidence(preset="all")
+
+
+def test_a_network_that_a_profile_lacks_has_no_runs() -> None:
+    fewer = PROFILE.model_copy(update={"architectures": (BOTTLENECK,)})
+    found = evidence(*runs({None: (80.0,)}), profile=fewer)
+    assert found.architecture("basic") is None
+    assert found.dense("mobilenet") == []
+    assert found.grid("basic", "gradient") == {}
+
+
+def test_experiments_are_read_stage_by_stage() -> None:
+    own = Experiments(sweep="full", steps=Steps(values=(1, 30), ratios=(0.5,), seeds=SEEDS))
+    profile = PROFILE.model_copy(update={"experiments": {"mine": own}})
+    found = evidence(*runs({None: (80.0, 80.0), 2: (70.0, 71.0)}), profile=profile, preset="mine")
+    assert found.sweep_name == "full"
+    assert {r.id for r in found.experiment("steps")} == {spec(2, seed).id for seed in SEEDS}
+    assert found.experiment("tickets") == ()
+    assert evidence().experiment("steps") == ()
+
+
+# Sec. 4.1
+
+
+def difference(first: str, second: str, *records: Record, **settings: Any) -> Sample:
+    wanted = {
+        "network": "bottleneck",
+        "criterion": "gradient",
+        "ratio": 0.5,
+        "first": first,
+        "second": second,
+    }
+    return statistics.compute("accuracy_difference", evidence(*records), wanted | settings)
+
+
+def test_a_difference_is_the_first_minus_the_second() -> None:
+    records = runs({0: (60.0, 61.0), 2: (70.0, 73.0), 8: (50.0, None), None: (75.0, 74.0)})
+    assert difference("reference", "first", *records).values == {0: 10.0, 1: 12.0}
+    assert difference("reference", "last", *records).values == {0: 20.0}  # a failed run has no accuracy
+    assert difference("dense", "reference", *records).values == {0: 5.0, 1: 1.0}
+    found = difference("first", "dense", *records)
+    assert found.records[1] == (spec(0, 1).id, spec(None, 1).id)
+    assert difference("reference", "first", *records, ratio=0.3).values == {}
+    assert difference("reference", "first", *records, criterion="magnitude").values == {}
+    assert difference("reference", "first", *records, network="basic").values == {}
+
+
+def test_the_oracle_is_chosen_on_validation_a_seed_at_a_time() -> None:
+    values = {
+        0: ((60.0, 61.0), (90.0, 10.0)),
+        2: ((70.0, 72.0), (80.0, 95.0)),
+        8: ((65.0, 20.0), (85.0, 30.0)),
+    }
+    records = [
+        scored(spec(at, seed), *(values[at][seed])) for at, seed in product(GRID, SEEDS)
+    ]  # test and validation
+    records += runs({None: (95.0, 95.0)})
+    found = difference("dense", "oracle", *records)
+    # Seed 0: validation 61, 72, 20 chooses 2, test 70. Seed 1: 10, 95, 30 chooses 2, test 80, not 90.
+    assert found.values == {0: 25.0, 1: 15.0}
+    assert set(found.records[0]) == {spec(at).id for at in (*GRID, None)}
+    assert difference("dense", "oracle", *records[1:]).values == {1: 15.0}  # seed 0's grid is not whole
+
+
+def test_a_share_is_of_the_same_seeds_dense_run() -> None:
+    records = runs({0: (20.0, 30.0), None: (80.0, 90.0)})
+    settings = {"network": "bottleneck", "criterion": "gradient", "ratio": 0.5, "at": "first"}
+    found = statistics.compute("accuracy_share", evidence(*records), settings)
+    assert found.values == {0: 0.25, 1: pytest.approx(1 / 3)}
+
+
+def test_the_loss_at_initialisation_by_criterion_is_magnitudes_minus_the_gradients() -> None:
+    records = runs({0: (60.0, 60.0), 2: (70.0, 71.0)})
+    records += runs({0: (20.0, 30.0), 2: (70.0, 60.0)}, criterion="magnitude")
+    found = statistics.compute(
+        "initialisation_loss_by_criterion", evidence(*records), {"network": "bottleneck", "ratio": 0.5}
+    )
+    assert found.values == {0: 40.0, 1: 19.0}
+    assert len(found.records[0]) == 4
+
+
+def test_the_trend_of_the_loss_is_a_rank_correlation_over_all_ratios() -> None:
+    losses = {0.1: (1.0, 5.0), 0.3: (4.0, 5.0), 0.5: (3.0, 5.0)}
+    records = [
+        record
+        for ratio, (first, second) in losses.items()
+        for record in runs({0: (70.0 - first, 70.0 - second), 2: (70.0, 70.0)}, ratio=ratio)
+    ]
+    settings = {"network": "bottleneck", "criterion": "gradient"}
+    found = statistics.compute("initialisation_loss_trend", evidence(*records), settings)
+    assert found.values == {0: pytest.approx(0.5), 1: 0.0}  # ranks 1, 3, 2; and no change at all
+    missing = [r for r in records if r.id != spec(0, ratio=0.1).id]
+    assert statistics.compute("initialisation_loss_trend", evidence(*missing), settings).values == {1: 0.0}
+    few = PROFILE.model_copy(
+        update={"sweeps": {"full": (PROFILE.sweeps["full"][0].model_copy(update={"ratios": (0.1, 0.5)}),)}}
+    )
+    found = statistics.compute("initialisation_loss_trend", evidence(*records, profile=few), settings)
+    assert found.values == {}
+
+
+# Structures
+
+
+def left(at: int, seed: int, counts: tuple[int, int] | None, **settings: Any) -> Record:
+    structure = dict(zip(LAYERS, counts, strict=True)) if counts else None
+    history = (epoch(at, "prune", structure=structure),) if counts else ()
+    return example(spec(at, seed, **settings), history=history)
+
+
+def test_structures_settle_if_the_reference_is_nearer_to_the_last_than_the_first_is() -> None:
+    first, reference, last = (9, 3), (6, 6), (7, 5)
+    records = [left(at, 0, n) for at, n in ((0, first), (2, reference), (8, last))]
+    records += [left(0, 1, None), left(2, 1, reference), left(8, 1, last)]  # the first one collapsed
+    found = statistics.compute(
+        "structure_settling", evidence(*records), {"criterion": "gradient", "ratio": 0.5}
+    )
+    late = similarity(list(reference), list(last))
+    early = similarity(list(first), list(last))
+    assert found.values == {0: pytest.approx(late - early)}
+    assert late > early
+    assert set(found.records[0]) == {spec(at).id for at in (0, 2, 8)}
+
+
+def watched(seed: int, rows: dict[int, dict[str, Any]], criterion: str = "gradient") -> Record:
+    """A dense run; by epoch, [window, previous] of psi and jaccard, at 50 %, or by ratio of psi alone."""
+    history = []
+    for number in range(EPOCHS):
+        at = {"counts": [6, 6], "psi": [None, None], "hamming": [None, None], "jaccard": [None, None]}
+        ratios = {"0.5": at | rows.get(number, {})}
+        for ratio, value in rows.get(number, {}).get("by_ratio", {}).items():
+            ratios[ratio] = at | {"psi": [value, None]}
+        ratios["0.5"].pop("by_ratio", None)
+        tracked = {criterion: {"spearman": [None, None], "kendall": [None, None], "ratios": ratios}}
+        history.append(epoch(number, tracked=tracked))
+    return example(spec(None, seed), trunk=None, layers=LAYERS, history=tuple(history))
+
+
+HALF = {"criterion": "gradient", "ratio": 0.5}
+
+
+def test_motion_is_the_first_thirds_minus_the_last_thirds() -> None:
+    similar = {1: 0.5, 2: 0.7, 3: 0.1, 4: 0.1, 5: 0.1, 6: 0.9, 7: 0.9, 8: 0.8}  # of 9 epochs: 0-2 and 6-8
+    rows = {t: {"psi": [None, value]} for t, value in similar.items()}
+    found = statistics.compute("structure_motion", evidence(watched(1, rows)), HALF)
+    assert found.values == {1: pytest.approx(0.4 - 0.4 / 3)}
+    assert found.records == {1: (spec(None, 1).id,)}
+
+
+def test_the_trend_of_epi_is_over_the_epochs() -> None:
+    epi = {3: 0.5, 4: 0.7, 5: 0.6, 6: 0.9}
+    rows = {t: {"psi": [value, 0.3]} for t, value in epi.items()}
+    constant = {t: {"psi": [1.0, 0.3]} for t in range(3, 9)}
+    found = statistics.compute("epi_trend", evidence(watched(0, rows), watched(1, constant)), HALF)
+    expected = stats.spearmanr(list(epi), list(epi.values())).statistic
+    assert found.values == {0: pytest.approx(expected), 1: 0.0}
+    assert statistics.compute("epi_trend", evidence(watched(0, {})), HALF).values == {}
+
+
+def test_epi_against_the_ratio() -> None:
+    falling = {3: {"by_ratio": {"0.1": 0.9, "0.3": 0.8, "0.5": 0.7}}}
+    rising = {3: {"by_ratio": {"0.1": 0.7, "0.3": 0.8, "0.5": 0.9}}}
+    records = watched(0, falling), watched(1, rising)
+    found = statistics.compute("epi_ratio_trend", evidence(*records), {"criterion": "gradient"})
+    assert found.values == {0: pytest.approx(-1), 1: pytest.approx(1)}
+    assert statistics.compute("epi_ratio_trend", evidence(*records), {"criterion": "magnitude"}).values == {}
+
+
+def test_structures_against_masks_in_the_last_third() -> None:
+    rows = {t: {"psi": [0.1, 0.0], "jaccard": [0.9, 0.0]} for t in range(1, 6)}
+    rows |= {t: {"psi": [0.9, 0.0], "jaccard": [0.5 + t / 100, 0.0]} for t in range(6, 9)}
+    found = statistics.compute("structure_minus_mask", evidence(watched(0, rows)), HALF)
+    assert found.values == {0: pytest.approx(0.9 - 0.57)}
+    assert statistics.compute("structure_minus_mask", evidence(), HALF).values == {}
+
+
+# Policies
+
+
+def test_regrets_come_from_the_policies_table() -> None:
+    rows = {t: {"psi": [0.99, 0.99]} for t in range(1, EPOCHS)}
+    records = [watched(seed, rows) for seed in SEEDS]
+    one = PROFILE.model_copy(
+        update={"sweeps": {"full": (PROFILE.sweeps["full"][0].model_copy(update={"ratios": (0.5,)}),)}}
+    )
+    records += runs({0: (60.0, 61.0), 2: (70.0, 72.0), 8: (50.0, 55.0), 3: (69.0, 69.0)})
+    found = evidence(*records, profile=one)
+    settings = {"network": "bottleneck", "criterion": "gradient"}
+    init = statistics.compute("policy_regret", found, settings | {"policy": "init"})
+    assert init.values == {0: 10.0, 1: 11.0}
+    expected = policy_regret(found.sweep, one, "bottleneck", "gradient", "random")
+    random = statistics.compute("policy_regret", found, settings | {"policy": "random"})
+    assert random.values == expected.to_dict()
+    against = statistics.compute("regret_difference", found, settings | {"first": "init", "second": "random"})
+    assert against.values == {s: init.values[s] - random.values[s] for s in SEEDS}
+    assert set(init.records[0]) == {spec(at).id for at in (None, *GRID)}
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("accuracy", {}, "unknown statistic 'accuracy'; known are accuracy_difference"),
+        ("epi_trend", {"criterion": "gradient"}, "statistic epi_trend: ratio: Field required"),
+        ("epi_trend", HALF | {"network": "basic"}, "network: Extra inputs are not permitted"),
+        ("epi_trend", {"criterion": "random", "ratio": 0.5}, r"criterion: .*\(got 'random'\)"),
+        ("epi_trend", {"criterion": "gradient", "ratio": 1.5}, r"ratio: .*less than 1 \(got 1.5\)"),
+        ("epi_trend", {"criterion": "gradient", "ratio": "0.5"}, "ratio: .*valid number"),
+        ("threshold_difference", {"ratio": 0.5}, "ratio: Extra inputs"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(name: str, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        statistics.check(name, arguments)
+    with pytest.raises(ValueError, match=message):
+        statistics.compute(name, evidence(), arguments)
+
+
+def test_without_any_run_every_statistic_is_an_empty_sample() -> None:
+    values: dict[str, Any] = {
+        "network": "bottleneck", "criterion": "gradient", "ratio": 0.5, "at": "first", "policy": "epi",
+    }  # fmt: skip
+    for name, function in statistics.STATISTICS.items():
+        wanted = list(function.__annotations__)
+        given = {key: value for key, value in values.items() if key in wanted}
+        if "first" in wanted:
+            moments = ("reference", "first") if name == "accuracy_difference" else ("init", "epi")
+            given |= dict(zip(("first", "second"), moments, strict=True))
+        given |= {key: value for key, value in OTHERS.items() if key in wanted}
+        assert statistics.compute(name, evidence(), given) == Sample(), name
+
+
+OTHERS: dict[str, Any] = {"rewind": 0, "kind": "same", "budget": "epochs"}
