@@ -1,6 +1,7 @@
 """Experiments: a name and a preset in, runs out; a later stage may hang on the records of an earlier one."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
 
@@ -13,6 +14,7 @@ from pat.study.settings import Experiments
 from pat.study.spec import (
     EPI,
     AtEpoch,
+    LatencyAware,
     Neurons,
     PruneTrain,
     Pruning,
@@ -21,6 +23,7 @@ from pat.study.spec import (
 )
 from pat.study.store import AnyStore
 from pat.study.sweep import Progress, sweep
+from pat.study.tables import MissingTable, table_of
 
 Stage = Callable[[Profile, Experiments, Sequence[Record]], list[Spec]]
 
@@ -35,14 +38,22 @@ def names(profile: Profile, preset: str) -> list[str]:
     return [name for name in STAGES if name == "policies" or getattr(settings, name) is not None]
 
 
-def specs(name: str, profile: Profile, preset: str, records: Sequence[Record] = ()) -> list[Spec]:
+def specs(
+    name: str,
+    profile: Profile,
+    preset: str,
+    records: Sequence[Record] = (),
+    store: AnyStore | None = None,
+) -> list[Spec]:
     """All runs of an experiment that can be named, given the records so far: each once.
+
+    Latency-aware runs are named by the table that the store has; none without it.
 
     Raises:
         ValueError: for an experiment that the preset does not have.
     """
     found: list[Spec] = []
-    for stage in _stages(name, profile, preset):
+    for stage in _stages(name, profile, preset, partial(_known_table, profile, store)):
         new = stage(profile, profile.preset(preset), records)
         found += new
         have = {record.id for record in records}
@@ -69,21 +80,31 @@ def run(
             :func:`~pat.study.sweep.sweep` raises.
     """
     records: dict[str, Record] = {}
-    for stage in _stages(name, profile, preset):
+    for stage in _stages(name, profile, preset, lambda: table_of(profile, store).checksum):
         wanted = stage(profile, profile.preset(preset), list(records.values()))
         done = sweep(wanted, store, jobs=jobs, data=data, workers=workers, on_progress=on_progress)
         records |= {record.id: record for record in done}
     return list(records.values())
 
 
-def _stages(name: str, profile: Profile, preset: str) -> tuple[Stage, ...]:
+def _stages(name: str, profile: Profile, preset: str, table: Callable[[], str | None]) -> tuple[Stage, ...]:
     known = names(profile, preset)
     if name not in known:
         raise ValueError(
             f"profile {profile.name!r} has no experiment {name!r} in preset {preset!r}; "
             f"it has {', '.join(known)}"
         )
+    if name == "latency":
+        return _latency_dense, partial(_latency_aware, table=table)
     return STAGES[name]
+
+
+def _known_table(profile: Profile, store: AnyStore | None) -> str | None:
+    """Checksum of the latency table that a store has, without measuring one."""
+    try:
+        return None if store is None else table_of(profile, store, measure=False).checksum
+    except MissingTable:
+        return None
 
 
 def _dense(profile: Profile, settings: Experiments, seeds: Sequence[int]) -> list[Spec]:
@@ -241,6 +262,23 @@ def _latency_dense(profile: Profile, settings: Experiments, records: Sequence[Re
     return _dense(profile, settings, settings.latency.seeds)
 
 
+def _latency_aware(
+    profile: Profile, settings: Experiments, records: Sequence[Record], table: Callable[[], str | None]
+) -> list[Spec]:
+    """At EPI's epoch, without the penalty and with it."""
+    own = settings.latency
+    assert own is not None
+    found, checksum = [], table()
+    for plain, spec in _at_epi(profile, records, own.ratios, own.seeds):
+        found.append(spec)
+        if checksum is None:
+            continue
+        for weight in own.weights:
+            aware = LatencyAware(weight=weight, table=checksum)
+            found.append(profile.spec(seed=spec.seed, pruning=plain.model_copy(update={"latency": aware})))
+    return found
+
+
 def _steps(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
     own = settings.steps
     assert own is not None
@@ -281,6 +319,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
     "variations": (_variations,),
     "pretrained": (_posttrained, _equal_time),
     "prunetrain": (_rival, _rival_picks),
+    "latency": (_latency_dense,),
     "steps": (_steps,),
     "units": (_units,),
     "virtual": (_virtual,),

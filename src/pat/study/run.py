@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from pat import checkpoint, cost, models, paths
 from pat.data import ImageDataset, load_manifest, open_dataset
 from pat.data.augment import generator_for
+from pat.latency import LatencyPenalty
 from pat.policy import AtEpoch, Never
 from pat.pruner import CRITERIA, LayerCollapse, PruningAwareTraining
 from pat.saved import save_pruned
 from pat.study.record import CostRecord, Epoch, Record, Result, finite, provenance
 from pat.study.spec import Spec
 from pat.study.store import Store
+from pat.study.tables import find_table
 from pat.tracking import StabilityTracker
 from pat.trainer import EpochLog, Outcome, Trainer, TrainingFailed
 from pat.variation import other_structure, same_structure
@@ -122,6 +124,7 @@ def _train(
         run(spec.trunk, store, data=data, workers=workers, keep=for_all, watcher=watcher)
     begin = time.perf_counter()
     trainer, trunk, spent = _start(spec, store, dataset, last, branch, watcher)
+    _penalise_latency(spec, trainer, store)
 
     def seconds() -> float:
         return spent + time.perf_counter() - begin
@@ -233,6 +236,7 @@ def _transplant(spec: Spec, trainer: Trainer, store: Store, dataset: ImageDatase
         source = _trainer(donor, dataset, SILENT, epoch)
         if epoch:
             source.load_weights(_trunk_state(spec, store, epoch))
+        _penalise_latency(spec, source, store)
         ended = source.train(until=epoch + 1)
     if ended is not None:
         raise TrainingFailed(f"there is no mask to put on: in epoch {epoch}, {ended.reason}")
@@ -241,6 +245,18 @@ def _transplant(spec: Spec, trainer: Trainer, store: Store, dataset: ImageDatase
         trainer.pruner.adopt(kept)
     except (ValueError, LayerCollapse) as error:
         raise TrainingFailed(f"the mask cannot be put on: {error}") from error
+
+
+def _penalise_latency(spec: Spec, trainer: Trainer, store: Store) -> None:
+    """Let Algorithm 1 rank with the penalty that the spec asks for, if it does and is still to run.
+
+    Raises:
+        MissingTable: if the store has not the latency table that the run was specified with.
+    """
+    wanted = spec.pruning.latency if spec.pruning else None
+    if wanted is not None and trainer.pruner.status != "sparse":
+        table = find_table(store.root, spec.profile, wanted.table)
+        trainer.pruner.adjust = LatencyPenalty(trainer.model, trainer.pruner.groups, table, wanted.weight)
 
 
 def _varied(spec: Spec, pruner: PruningAwareTraining) -> dict[str, Tensor]:

@@ -49,7 +49,9 @@ def find_table(root: Path, profile: str, checksum: str) -> LatencyTable:
     raise MissingTable(f"no latency table with checksum {checksum[:12]} in {folder}")
 
 
-def table_of(profile: Profile, store: AnyStore, architecture: str | None = None) -> LatencyTable:
+def table_of(
+    profile: Profile, store: AnyStore, architecture: str | None = None, *, measure: bool = True
+) -> LatencyTable:
     """The table of a profile's network, at the profile's batch size, threads and precision.
 
     In a working store it is this machine's, measured now if it is not there (seconds for small networks); a
@@ -59,9 +61,10 @@ def table_of(profile: Profile, store: AnyStore, architecture: str | None = None)
         profile: the scale.
         store: where it is kept.
         architecture: the profile's first network by default.
+        measure: measure what is missing.
 
     Raises:
-        MissingTable: if the store is published and has none.
+        MissingTable: if there is none, and the store is published or ``measure`` is off.
         ValueError: if the file that is there was measured under other conditions, or the device is not there.
     """
     name = architecture or profile.architectures[0]
@@ -73,6 +76,8 @@ def table_of(profile: Profile, store: AnyStore, architecture: str | None = None)
             raise MissingTable(f"{folder} has no latency table of {name} at {size} pixels")
         return _checked(read_table(found[0]), profile, found[0])
     file = folder / f"{measured.slug(hardware(profile.device))}-{name}-{size}.json"
+    if not measure and not file.is_file():
+        raise MissingTable(f"{folder} has no latency table of {name} at {size} pixels on this machine")
     with measured.alone(file):
         if not file.is_file():
             write_whole(file, _measure(profile, name).to_json().encode())
