@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import fmean, median
 
 from pat import paths
 from pat.study.analysis.picks import pick
 from pat.study.analysis.policies import picks_specs
+from pat.study.analysis.pretrained import epochs_of_equal_time
 from pat.study.profile import Profile
 from pat.study.record import Record
 from pat.study.settings import Experiments
@@ -192,41 +192,6 @@ def _equal_time(profile: Profile, settings: Experiments, records: Sequence[Recor
         for ratio in own.ratios
         for seed in own.seeds
     ]
-
-
-def epochs_of_equal_time(records: Sequence[Record], ratio: float) -> int:
-    """How many epochs EPI's run may take for the time that train, prune, finetune took, mean over seeds.
-
-    Epochs are timed by a run's median dense and median sparse epoch, since single ones are disturbed.
-
-    Raises:
-        ValueError: if a run of that ratio is missing or was not pruned.
-    """
-    wanted = []
-    for tuned in (r for r in records if r.spec.pretrained and _ratio(r) == ratio):
-        dense = next(r for r in records if r.id == tuned.spec.trunk.id)
-        own = next(
-            r
-            for r in records
-            if r.spec.experiment == "sweep" and _ratio(r) == ratio and r.spec.seed == tuned.spec.seed
-        )
-        if own.result is None or own.result.prune_epoch is None:
-            raise ValueError(f"{own.spec.title} was not pruned, so its sparse epochs have no time")
-        times = {
-            phase: median(e.seconds for e in own.history if (e.phase == "sparse") == (phase == "sparse"))
-            for phase in ("dense", "sparse")
-        }
-        budget = len(dense.history) * median(e.seconds for e in dense.history)
-        budget += len(tuned.history) * median(e.seconds for e in tuned.history)
-        before = own.result.prune_epoch + 1
-        wanted.append(before + (budget - before * times["dense"]) / times["sparse"])
-    if not wanted:
-        raise ValueError(f"no finetuned run at ratio {ratio:g} to take the time of")
-    return round(fmean(wanted))
-
-
-def _ratio(record: Record) -> float | None:
-    return record.spec.pruning.ratio if record.spec.pruning else None
 
 
 def _rival(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:

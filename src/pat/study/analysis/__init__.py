@@ -10,6 +10,8 @@ from pat.study.analysis.policy_tables import (
     threshold_table,
     triggered_table,
 )
+from pat.study.analysis.pretrained import pretrained_table
+from pat.study.analysis.pretrained_tables import pretrained_accuracies, spent_table
 from pat.study.analysis.remains import emptied_table, kept_shares
 from pat.study.analysis.runs import by_epoch, paired_difference, runs_table, summary
 from pat.study.analysis.sensitivity import (
@@ -29,6 +31,8 @@ from pat.study.analysis.stability import (
     structures,
 )
 from pat.study.analysis.sweep import contrasts, early_and_late, oracle
+from pat.study.analysis.tickets import ticket_means, ticket_table, tickets_table
+from pat.study.analysis.variations import trained_beside, variation_table, variations_table
 
 __all__ = [
     "CONFIDENCE",
@@ -49,16 +53,25 @@ __all__ = [
     "paper_regrets",
     "picks_table",
     "policy_table",
+    "pretrained_accuracies",
+    "pretrained_table",
     "regrets",
     "runs_table",
     "settings_table",
+    "spent_table",
     "stability_table",
     "structures",
     "summary",
     "threshold_curve",
     "threshold_table",
+    "ticket_means",
+    "ticket_table",
+    "tickets_table",
+    "trained_beside",
     "triggered_table",
     "tuned_thresholds",
+    "variation_table",
+    "variations_table",
     "varied_picks",
     "varied_picks_table",
     "window_table",

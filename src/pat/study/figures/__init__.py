@@ -1,7 +1,12 @@
 """Figures: tables in, one consistent style out; colours mean the same thing through the whole book."""
 
 from pat.study.figures.policies import picked_epochs, regret_by_policy, threshold_curves, window_maps
+from pat.study.figures.pretrained import pretrained_by_ratio
 from pat.study.figures.stability import epi_curves, measure_curves, structure_map
+from pat.study.figures.sweep import accuracy_by_epoch, hover_accuracy
+from pat.study.figures.tickets import ticket_curves
+from pat.study.figures.variations import accuracy_by_mask, distance_by_kind
+
 from pat.study.figures.style import (
     CRITERION_COLOURS,
     DENSE_COLOUR,
@@ -12,7 +17,6 @@ from pat.study.figures.style import (
     ratio_colours,
     style,
 )
-from pat.study.figures.sweep import accuracy_by_epoch, hover_accuracy
 
 __all__ = [
     "CRITERION_COLOURS",
@@ -21,15 +25,19 @@ __all__ = [
     "PALETTE",
     "POLICY_COLOURS",
     "accuracy_by_epoch",
+    "accuracy_by_mask",
+    "distance_by_kind",
     "epi_curves",
     "finished",
     "hover_accuracy",
     "measure_curves",
     "picked_epochs",
+    "pretrained_by_ratio",
     "ratio_colours",
     "regret_by_policy",
     "structure_map",
     "style",
     "threshold_curves",
+    "ticket_curves",
     "window_maps",
 ]

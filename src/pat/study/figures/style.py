@@ -21,6 +21,8 @@ POLICY_COLOURS = {
     "latency": PALETTE[5],
 }
 POLICY_MARKERS = dict(zip(POLICY_COLOURS, "*Xsv^oP", strict=True))
+MASK_COLOURS = {"same": "#44aa99", "other": "#aa4499"}
+RIVAL_COLOUR = "#882255"
 MEASURE_COLOURS = dict(
     zip(
         ("EPI", "Spearman", "Kendall", "mask Hamming", "mask Jaccard"),
