@@ -84,7 +84,9 @@ display(
 
 # %% tags=["hide-input"]
 caption = "Regret in points against the oracle chosen on validation; smaller is better."
-analysis.policy_table(regrets, scale, paper).style.set_table_attributes('class="dataframe table"').set_caption(caption)
+analysis.policy_table(regrets, scale, paper).style.set_table_attributes(
+    'class="dataframe table"'
+).set_caption(caption)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Regret of the policies by network and criterion. Small dots are seeds, marks their mean with its 95 % interval (Student's t), open diamonds the paper's value on ImageNet. Linear up to two points, logarithmic beyond; zero is the oracle.", "name": "fig-policies"}, "image": {"alt": "Two panels, one a criterion, with groups by network. In each group five marks with error bars for random, initialisation, pre-defined, EPI and EPI with a tuned threshold, and open diamonds for the paper's values."}}
 figures.regret_by_policy(regrets, analysis.paper_regrets(scale, paper))
@@ -154,9 +156,7 @@ figures.threshold_curves(curve, scale.tau, analysis.tuned_thresholds(records, sc
 # watched with other values and the paper's τ.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean regret in points (upper number, colour) and share of runs in which EPI triggered (lower number) for the first network, by look-back and patience. Framed: the values of this study.", "name": "fig-windows"}, "image": {"alt": "Two heat maps, one a criterion, rows look-back, columns patience, each cell with the mean regret and the share of runs that triggered."}}
-figures.window_maps(
-    analysis.window_table(records, scale, grid), (scale.tracking.look_back, scale.patience)
-)
+figures.window_maps(analysis.window_table(records, scale, grid), (scale.tracking.look_back, scale.patience))
 
 # %% [markdown]
 # ## Pruning steps

@@ -30,7 +30,7 @@ from pat.study.analysis.stability import (
     stability_table,
     structures,
 )
-from pat.study.analysis.sweep import contrasts, early_and_late, oracle
+from pat.study.analysis.sweep import beside_the_paper, contrasts, early_and_late, oracle
 from pat.study.analysis.tickets import ticket_means, ticket_table, tickets_table
 from pat.study.analysis.variations import trained_beside, variation_table, variations_table
 
@@ -38,6 +38,7 @@ __all__ = [
     "CONFIDENCE",
     "MEASURES",
     "Interval",
+    "beside_the_paper",
     "by_epoch",
     "contrasts",
     "early_and_late",

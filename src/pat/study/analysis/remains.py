@@ -20,13 +20,14 @@ def kept_shares(
         architecture, criteria, ratio, epochs: which of them.
 
     Returns:
-        Indexed by layer; ``channels`` of the dense layer and a column ``criterion, p = epoch`` for each that
-        there are runs of: mean share over seeds, in percent.
+        Indexed by layer; of the dense layer ``channels`` and ``initial magnitude`` (Eq. 2, mean over its
+        channels in a fresh network; layers that are coupled share it), and a column ``criterion, p = epoch``
+        for each that there are runs of: mean share over seeds, in percent. Empty without any run.
     """
     found: dict[str, list[dict[str, int]]] = {
         f"{criterion}, p = {epoch}": [] for criterion in criteria for epoch in epochs
     }
-    widths: dict[str, int] = {}
+    dataset = None
     for record in records:
         spec, structure = record.spec, structure_left(record)
         if structure is None or spec.experiment != "sweep" or spec.architecture != architecture:
@@ -34,19 +35,17 @@ def kept_shares(
         assert spec.pruning is not None
         column = f"{spec.pruning.criterion}, p = {spec.prune_epoch}"
         if spec.pruning.ratio == ratio and column in found:
-            widths = layer_widths(spec.dataset, architecture)
+            dataset = spec.dataset
             found[column].append(structure)
-    table = pd.DataFrame(index=pd.Index([name for name in widths if _watched(found, name)], name="layer"))
-    table["channels"] = [widths[str(name)] for name in table.index]
-    for column, structures in found.items():
-        if structures:
-            means = pd.DataFrame(structures).mean()
-            table[column] = [100 * means[name] / widths[str(name)] for name in table.index]
-    return table
-
-
-def _watched(found: dict[str, list[dict[str, int]]], layer: str) -> bool:
-    return any(layer in structure for structures in found.values() for structure in structures)
+    if dataset is None:
+        return pd.DataFrame()
+    table = layers_at_start(dataset, architecture)
+    shares = {
+        column: 100 * pd.DataFrame(structures).mean() / table["channels"]
+        for column, structures in found.items()
+        if structures
+    }
+    return table.join(pd.DataFrame(shares), how="left").dropna()
 
 
 def structure_left(record: Record) -> dict[str, int] | None:
@@ -55,26 +54,36 @@ def structure_left(record: Record) -> dict[str, int] | None:
 
 
 @cache
-def layer_widths(dataset: str, architecture: str) -> dict[str, int]:
-    """Output channels of each convolution of a dense network; builds it without memory for its weights."""
+def layers_at_start(dataset: str, architecture: str) -> pd.DataFrame:
+    """The layers whose channels are neurons, in a fresh network.
+
+    Returns:
+        Indexed by layer: ``channels``, and ``initial magnitude``, mean score of Eq. 2 over them.
+    """
     import torch  # only here: all other tables do without it
 
     from pat import models
+    from pat.channels import trace
     from pat.data import load_manifest
+    from pat.importance import magnitude_scores
 
     manifest = load_manifest(dataset)
-    with torch.device("meta"):
+    shape = (manifest.in_channels, manifest.image_size)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
         model = models.build(
-            architecture,
-            num_classes=manifest.num_classes,
-            in_channels=manifest.in_channels,
-            image_size=manifest.image_size,
+            architecture, num_classes=manifest.num_classes, in_channels=shape[0], image_size=shape[1]
         )
-    return {
-        name: module.out_channels
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Conv2d)
-    }
+    groups = trace(model, torch.zeros(1, shape[0], shape[1], shape[1])).neurons(keep_stem=False)
+    scores = magnitude_scores(model, groups)
+    rows = [
+        (layer, group.size, float(scores[name].sum()))
+        for name, group in groups.items()
+        for layer in group.layers
+    ]
+    table = pd.DataFrame(rows, columns=["layer", "channels", "initial magnitude"])
+    sums = table.groupby("layer", sort=False).sum()
+    return sums.assign(**{"initial magnitude": sums["initial magnitude"] / sums["channels"]})
 
 
 def emptied_table(records: Iterable[Record]) -> pd.DataFrame:

@@ -1,10 +1,14 @@
 """The oracle sweep: what the pruning epoch does, too early, too late, at its best."""
 
+from typing import Any
+
 import pandas as pd
 
-from pat.study.analysis.intervals import Interval
+from pat.study.analysis.intervals import Interval, interval
 from pat.study.analysis.runs import paired_difference
-from pat.study.profile import Contrast
+from pat.study.audit.networks import LABELS
+from pat.study.audit.numbers import Paper
+from pat.study.profile import Contrast, Profile
 
 
 def contrasts(table: pd.DataFrame, contrast: Contrast) -> list[tuple[str, str, str, Interval]]:
@@ -71,3 +75,37 @@ def oracle(table: pd.DataFrame) -> pd.DataFrame:
         )
     columns = ["network", "pruning", "chosen", "accuracy", "best on test", "its accuracy", "bias"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def beside_the_paper(table: pd.DataFrame, profile: Profile, paper: Paper) -> pd.DataFrame:
+    """The accuracies of the sweep that the paper prints, and what stands in for them here.
+
+    Args:
+        table: of :func:`~pat.study.analysis.runs.runs_table`.
+        profile, paper: their scale, and what to set beside.
+
+    Returns:
+        Columns ``quantity``, ``paper`` (ImageNet) and ``here`` (mean over seeds with its interval), as text: the
+        dense networks, and what pruning half of ResNet50 by gradients a few epochs in loses against them.
+    """
+    rows = []
+    for name, architecture in zip(LABELS, profile.architectures, strict=False):
+        dense = table[(table["policy"] == "dense") & (table["architecture"] == architecture)]
+        accuracies = dense["test_accuracy"].dropna()
+        here = interval(accuracies).text() if len(accuracies) else ""
+        printed = paper.number(f"setup.dense_top1.{name}").text
+        rows.append((f"{LABELS[name]} ({architecture}), dense, accuracy in percent", printed, here))
+    dense_top1 = paper.number("setup.dense_top1.resnet50")
+    pruned_top1 = paper.number("similar_structure.original_mask_top1")
+    lost = f"{dense_top1.value - pruned_top1.value:.{min(dense_top1.decimals, pruned_top1.decimals)}f}"
+    own = table[table["architecture"] == profile.architectures[0]]
+    half: dict[str, Any] = {
+        "policy": "epoch", "criterion": "gradient", "ratio": 0.5, "prune_epoch": profile.contrast.reference
+    }  # fmt: skip
+    try:
+        here = paired_difference(own, {"policy": "dense"}, half).text()
+    except ValueError:  # no seed has both
+        here = ""
+    what = f"{LABELS['resnet50']} ({profile.architectures[0]}), half pruned by gradients, points lost"
+    rows.append((what, lost, here))
+    return pd.DataFrame(rows, columns=["quantity", "paper", "here"])

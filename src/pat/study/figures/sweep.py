@@ -14,7 +14,6 @@ from pat.study.analysis import summary
 from pat.study.figures.style import (
     CRITERION_COLOURS,
     DENSE_COLOUR,
-    PALETTE,
     POLICY_MARKERS,
     ratio_colours,
     with_legend,
@@ -30,8 +29,8 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str, policies: pd.DataF
         policies: of :func:`pat.study.analysis.regrets`; the epochs that EPI picks are marked at the bottom.
 
     Returns:
-        Means over seeds with 95 % intervals, every seed as a dot, the dense run as a dashed line with its
-        interval as a band.
+        Means over seeds with 95 % intervals, every seed as a dot (a cross if it collapsed), the dense run as a
+        dashed line with its interval as a band.
     """
     runs = table[table["architecture"] == architecture]
     pruned = runs[runs["policy"] == "epoch"]
@@ -67,15 +66,16 @@ def hover_accuracy(table: pd.DataFrame, architecture: str) -> go.Figure:
     """:func:`accuracy_by_epoch` in one panel, with each point's mean, interval and seeds to point at."""
     pruned = table[(table["architecture"] == architecture) & (table["policy"] == "epoch")]
     figure = go.Figure()
-    for i, (pruning, runs) in enumerate(pruned.groupby("pruning", sort=True)):
+    colours = ratio_colours(sorted(pruned["ratio"].dropna().unique()))
+    for (criterion, ratio), runs in pruned.groupby(["criterion", "ratio"], sort=True):
         means = summary(runs, ["prune_epoch"])
-        colour = "rgb({:.0f},{:.0f},{:.0f})".format(*(255 * c for c in PALETTE[i % len(PALETTE)]))
+        colour = "rgb({:.0f},{:.0f},{:.0f})".format(*(255 * c for c in colours[float(str(ratio))]))
         figure.add_scatter(
             x=means["prune_epoch"],
             y=means["mean"],
-            name=str(pruning),
+            name=str(runs["pruning"].iloc[0]),
             mode="lines+markers",
-            line={"color": colour, "dash": ("solid", "dash", "dot", "dashdot")[i % 4]},
+            line={"color": colour, "dash": "solid" if criterion == "gradient" else "dash"},
             error_y={
                 "array": means["high"] - means["mean"],
                 "arrayminus": means["mean"] - means["low"],
@@ -93,7 +93,7 @@ def hover_accuracy(table: pd.DataFrame, architecture: str) -> go.Figure:
         legend={"orientation": "h", "y": -0.25},
         margin={"l": 50, "r": 10, "t": 10, "b": 40},
         height=380,
-        meta={"alt": f"Test accuracy of {architecture} against the pruning epoch, one line a pruning."},
+        meta={"alt": f"Test accuracy of {architecture} against the pruning epoch; dashed lines: magnitude."},
     )
     return figure
 
@@ -101,7 +101,12 @@ def hover_accuracy(table: pd.DataFrame, architecture: str) -> go.Figure:
 def _curve(axis: Axes, runs: pd.DataFrame, colour: Any) -> None:
     means = summary(runs, ["prune_epoch"])
     errors = [(means["mean"] - means["low"]).to_numpy(), (means["high"] - means["mean"]).to_numpy()]
-    axis.plot(runs["prune_epoch"], runs["test_accuracy"], ".", color=colour, alpha=0.45, markersize=5)
+    collapsed = runs["status"] == "collapsed"
+    for these, marker in ((runs[~collapsed], "."), (runs[collapsed], "x")):
+        axis.plot(
+            these["prune_epoch"], these["test_accuracy"], marker, color=colour, alpha=0.45, markersize=5,
+            linestyle="none",
+        )  # fmt: skip
     axis.errorbar(
         means["prune_epoch"], means["mean"], yerr=errors, color=colour, capsize=3, marker="o",
         markersize=4,
