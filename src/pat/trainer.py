@@ -15,9 +15,11 @@ from pat.data.augment import generator_for
 from pat.data.manifest import SplitName
 from pat.importance import NoScores
 from pat.pruner import EpochReport, LayerCollapse, PruningAwareTraining
+from pat.prunetrain import PruneTrain
 from pat.recipe import Recipe
 from pat.tracking import StabilityTracker
 
+Pruner = PruningAwareTraining | PruneTrain
 _STEPS_BETWEEN_CHECKS = 100  # reading the loss waits for the device
 
 
@@ -99,8 +101,8 @@ class Trainer:
     model: nn.Module
     dataset: ImageDataset
     recipe: Recipe
-    make_pruner: Callable[[nn.Module, torch.optim.Optimizer, Tensor, int], PruningAwareTraining]
-    make_tracker: Callable[[PruningAwareTraining], StabilityTracker] | None
+    make_pruner: Callable[[nn.Module, torch.optim.Optimizer, Tensor, int], Pruner]
+    make_tracker: Callable[[Pruner], StabilityTracker] | None
     seed: int
     start_epoch: int = 0
     on_epoch: Callable[[EpochLog], None] = lambda log: None

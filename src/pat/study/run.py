@@ -18,13 +18,15 @@ from pat.data.augment import generator_for
 from pat.latency import LatencyPenalty
 from pat.policy import AtEpoch, Never
 from pat.pruner import CRITERIA, LayerCollapse, PruningAwareTraining
+from pat.prunetrain import PruneTrain, starting_loss
 from pat.saved import save_pruned
 from pat.study.record import CostRecord, Epoch, Record, Result, finite, provenance
+from pat.study.spec import PruneTrain as PruneTrainSettings
 from pat.study.spec import Spec
 from pat.study.store import Store
 from pat.study.tables import find_table
 from pat.tracking import StabilityTracker
-from pat.trainer import EpochLog, Outcome, Trainer, TrainingFailed
+from pat.trainer import EpochLog, Outcome, Pruner, Trainer, TrainingFailed
 from pat.variation import other_structure, same_structure
 
 _KEEP_LAST = 2  # the last checkpoint, and one more in case it is damaged
@@ -240,9 +242,10 @@ def _transplant(spec: Spec, trainer: Trainer, store: Store, dataset: ImageDatase
         ended = source.train(until=epoch + 1)
     if ended is not None:
         raise TrainingFailed(f"there is no mask to put on: in epoch {epoch}, {ended.reason}")
+    assert isinstance(source.pruner, PruningAwareTraining)
+    assert isinstance(trainer.pruner, PruningAwareTraining)
     try:
-        kept = _varied(spec, source.pruner)
-        trainer.pruner.adopt(kept)
+        trainer.pruner.adopt(_varied(spec, source.pruner))
     except (ValueError, LayerCollapse) as error:
         raise TrainingFailed(f"the mask cannot be put on: {error}") from error
 
@@ -254,9 +257,10 @@ def _penalise_latency(spec: Spec, trainer: Trainer, store: Store) -> None:
         MissingTable: if the store has not the latency table that the run was specified with.
     """
     wanted = spec.pruning.latency if spec.pruning else None
-    if wanted is not None and trainer.pruner.status != "sparse":
+    pruner = trainer.pruner
+    if wanted is not None and isinstance(pruner, PruningAwareTraining) and pruner.status != "sparse":
         table = find_table(store.root, spec.profile, wanted.table)
-        trainer.pruner.adjust = LatencyPenalty(trainer.model, trainer.pruner.groups, table, wanted.weight)
+        pruner.adjust = LatencyPenalty(trainer.model, pruner.groups, table, wanted.weight)
 
 
 def _varied(spec: Spec, pruner: PruningAwareTraining) -> dict[str, Tensor]:
@@ -283,7 +287,9 @@ def _trainer(spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: i
 
     def make_pruner(
         model: nn.Module, optimizer: torch.optim.Optimizer, example: Tensor, steps: int
-    ) -> PruningAwareTraining:
+    ) -> Pruner:
+        if spec.prunetrain is not None:
+            return _rival(spec, spec.prunetrain, model, optimizer, example, dataset)
         pruning = spec.pruning
         # A branch starts where its trunk was dense; how its policy came to the epoch is the trunk's.
         policy = pruning.policy.build(spec.seed) if pruning else Never()
@@ -305,7 +311,7 @@ def _trainer(spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: i
             start_epoch=start_epoch,
         )
 
-    def make_tracker(pruner: PruningAwareTraining) -> StabilityTracker:
+    def make_tracker(pruner: Pruner) -> StabilityTracker:
         by_filter = spec.neurons.count == "filter"
         multiplicity = {name: group.multiplicity for name, group in pruner.neurons.items()}
         return StabilityTracker(
@@ -321,11 +327,36 @@ def _trainer(spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: i
         dataset,
         spec.recipe,
         make_pruner,
-        make_tracker,
+        make_tracker if spec.prunetrain is None else None,
         seed=spec.seed,
         start_epoch=start_epoch,
         on_epoch=lambda log: watcher.on_epoch(spec, log),
         on_step=lambda epoch, step, steps: watcher.on_step(spec, epoch, step, steps),
+    )
+
+
+def _rival(
+    spec: Spec,
+    settings: PruneTrainSettings,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    example: Tensor,
+    dataset: ImageDataset,
+) -> PruneTrain:
+    recipe = spec.recipe
+    batches = dataset.train_batches(
+        batch_size=recipe.batch_size, seed=spec.seed, epoch=0, augment=recipe.augment
+    )
+    return PruneTrain(
+        model,
+        optimizer,
+        example,
+        initial_loss=starting_loss(model, *next(batches), recipe.label_smoothing),
+        share=settings.share,
+        interval=settings.interval,
+        count=spec.neurons.count,
+        keep_stem=spec.neurons.keep_stem,
+        min_channels=spec.neurons.min_channels,
     )
 
 
