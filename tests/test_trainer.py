@@ -13,10 +13,11 @@ from tiny import recipe
 from torch import Tensor, nn
 
 from pat import checkpoint, models
+from pat.criteria import CRITERIA
 from pat.data import ImageDataset, load_manifest, open_dataset
 from pat.data.augment import generator_for
 from pat.policy import AtEpoch, Never, Policy
-from pat.pruner import CRITERIA, PruningAwareTraining
+from pat.pruner import PruningAwareTraining
 from pat.recipe import Recipe
 from pat.tracking import StabilityTracker
 from pat.trainer import EpochLog, Outcome, Trainer, TrainingFailed

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from pat.atomic import write_whole
 
 _HEAD = 65  # the SHA-256 in hex digits and a newline, before the content
 _TREE = "tree"
@@ -55,22 +55,6 @@ def load(path: Path) -> Any:
     except (SafetensorError, KeyError, ValueError) as error:
         raise DamagedCheckpoint(f"checkpoint {path} was not written by pat: {error}") from None
     return _decode(tree, tensors)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader finds the old content or the new, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
 
 
 def _head(payload: bytes) -> bytes:

@@ -2,10 +2,10 @@
 
 import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Cost:
     parameters: int
 
 
-def measure(model: nn.Module, example_input: Tensor) -> Cost:
+def measure(model: "nn.Module", example_input: "Tensor") -> Cost:
     """Count one sample's multiply-accumulates and the parameters.
 
     Counted on a copy without storage, so nothing is computed and the model stays as it is.
@@ -30,6 +30,9 @@ def measure(model: nn.Module, example_input: Tensor) -> Cost:
         model: any module.
         example_input: a batch ``[N, ...]``; only its shape and type matter.
     """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
     shadow = copy.deepcopy(model).to("meta").eval()
     batch = torch.empty_like(example_input, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():

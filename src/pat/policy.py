@@ -1,11 +1,12 @@
 """Policies: when to prune. Each is told the structure after every dense epoch and names the pruning epoch."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pat.stability import EarlyPruningIndicator, Structure
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Policy(Protocol):
@@ -72,7 +73,9 @@ class RandomEpoch(AtEpoch):
         ValueError: if not 0 <= low <= high.
     """
 
-    def __init__(self, low: int, high: int, generator: torch.Generator) -> None:
+    def __init__(self, low: int, high: int, generator: "torch.Generator") -> None:
+        import torch
+
         if not 0 <= low <= high:
             raise ValueError(f"a range of epochs needs 0 <= low <= high, got [{low}, {high}]")
         super().__init__(int(torch.randint(low, high + 1, (), generator=generator)))

@@ -10,13 +10,12 @@ from torch.optim import Optimizer
 
 from pat import schedule, surgery
 from pat.channels import ChannelGroup, trace
+from pat.criteria import CRITERIA, Criterion
 from pat.importance import TaylorScores, magnitude_scores
 from pat.policy import Policy
 from pat.structure import channel_counts, kept_count, top_channels
 
-Criterion = Literal["gradient", "magnitude"]
 Status = Literal["dense", "prune", "sparse"]
-CRITERIA: tuple[Criterion, ...] = ("gradient", "magnitude")
 Adjust = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Mapping[str, Tensor]]
 """Scores ``[size]`` per group and what is kept of it (bool ``[size]``) in, the scores to rank by out."""
 

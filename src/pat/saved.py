@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pat.checkpoint import write_whole
+from pat.atomic import write_whole
 from pat.surgery import resize, tensors
 
 _FORMAT = "pat-pruned-model-1"

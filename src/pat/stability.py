@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Structure = Mapping[str, int] | Sequence[int]
 
@@ -142,7 +142,7 @@ class EarlyPruningIndicator:
         self.trigger_epoch = state["trigger_epoch"]  # type: ignore[assignment]
 
 
-def rank_correlation(scores1: Mapping[str, Tensor], scores2: Mapping[str, Tensor]) -> tuple[float, float]:
+def rank_correlation(scores1: Mapping[str, "Tensor"], scores2: Mapping[str, "Tensor"]) -> tuple[float, float]:
     """Spearman's rho and Kendall's tau-b between two rankings of all channels (scipy).
 
     The rankings that Sec. 2 of the paper mentions as the alternative to comparing structures. All groups'
@@ -153,6 +153,7 @@ def rank_correlation(scores1: Mapping[str, Tensor], scores2: Mapping[str, Tensor
         ModuleNotFoundError: without scipy (``pip install pruning-aware-training[study]``).
     """
     import scipy.stats
+    import torch
 
     _same_groups(scores1, scores2)
     a = torch.cat([scores1[name].flatten().cpu().double() for name in scores1]).numpy()
@@ -162,7 +163,7 @@ def rank_correlation(scores1: Mapping[str, Tensor], scores2: Mapping[str, Tensor
     return float(scipy.stats.spearmanr(a, b).statistic), float(scipy.stats.kendalltau(a, b).statistic)
 
 
-def mask_distance(kept1: Mapping[str, Tensor], kept2: Mapping[str, Tensor]) -> float:
+def mask_distance(kept1: Mapping[str, "Tensor"], kept2: Mapping[str, "Tensor"]) -> float:
     """Share of channels whose fate differs: normalised Hamming distance (Early-Bird, EarlyBERT).
 
     Raises:
@@ -175,7 +176,7 @@ def mask_distance(kept1: Mapping[str, Tensor], kept2: Mapping[str, Tensor]) -> f
     return sum(int((kept1[name] != kept2[name]).sum()) for name in kept1) / total
 
 
-def mask_jaccard(kept1: Mapping[str, Tensor], kept2: Mapping[str, Tensor]) -> float:
+def mask_jaccard(kept1: Mapping[str, "Tensor"], kept2: Mapping[str, "Tensor"]) -> float:
     """Mean over groups of ``|kept1 & kept2| / |kept1 | kept2|`` (OCSPruner); two empty groups count 1.
 
     Raises:
@@ -191,7 +192,7 @@ def mask_jaccard(kept1: Mapping[str, Tensor], kept2: Mapping[str, Tensor]) -> fl
     return sum(shares) / len(shares)
 
 
-def _same_groups(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+def _same_groups(first: Mapping[str, "Tensor"], second: Mapping[str, "Tensor"]) -> None:
     if first.keys() != second.keys():
         raise ValueError(f"groups differ: {sorted(first.keys() ^ second.keys())}")
     for name, tensor in first.items():

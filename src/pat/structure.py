@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from pat.channels import ChannelGroup
+    from pat.channels import ChannelGroup
 
 
 def kept_count(total: int, ratio: float) -> int:
@@ -26,11 +27,11 @@ def kept_count(total: int, ratio: float) -> int:
 
 
 def top_channels(
-    scores: Mapping[str, Tensor],
+    scores: Mapping[str, "Tensor"],
     keep: int,
     multiplicity: Mapping[str, int] | None = None,
     min_channels: int = 0,
-) -> dict[str, Tensor]:
+) -> dict[str, "Tensor"]:
     """The best channels by one global ranking (Algorithm 2, line 7).
 
     Equal scores keep the earlier group, then the lower channel.
@@ -49,6 +50,8 @@ def top_channels(
         ValueError: if ``keep`` is negative or more than there is, a score is NaN, or ``min_channels`` of
             each group are more than ``keep``.
     """
+    import torch
+
     sizes = {name: score.numel() for name, score in scores.items()}
     weights = {name: 1 if multiplicity is None else multiplicity[name] for name in scores}
     total = sum(size * weights[name] for name, size in sizes.items())
@@ -83,7 +86,7 @@ def top_channels(
 
 
 def channel_counts(
-    kept: Mapping[str, Tensor], groups: Mapping[str, ChannelGroup] | None = None
+    kept: Mapping[str, "Tensor"], groups: Mapping[str, "ChannelGroup"] | None = None
 ) -> dict[str, int]:
     """A structure N = {n_1, ..., n_L}: how many channels each group, or each layer, keeps.
 

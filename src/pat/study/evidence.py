@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 import pandas as pd
 
-from pat.pruner import Criterion
+from pat.criteria import Criterion
 from pat.study import experiments
 from pat.study.profile import Profile
 from pat.study.record import Record

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pat import paths
-from pat.checkpoint import write_whole
+from pat.atomic import write_whole
 from pat.study import analysis, pages
 from pat.study.claims import CONFIRMATORY, Claim, Claims, load_claims, load_paper
 from pat.study.evidence import Evidence

@@ -8,8 +8,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pat import models, paths
+from pat.criteria import CRITERIA, Criterion
 from pat.data import load_manifest
-from pat.pruner import CRITERIA, Criterion
 from pat.recipe import Recipe
 from pat.study.settings import Experiments
 from pat.study.spec import (

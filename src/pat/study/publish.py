@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pat.checkpoint import write_whole
+from pat.atomic import write_whole
 from pat.study.analysis import runs_table
 from pat.study.record import Record, write_record
 from pat.study.store import INDEX, Published

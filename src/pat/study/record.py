@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from pat import paths
-from pat.checkpoint import write_whole
+from pat.atomic import write_whole
 from pat.study.spec import Frozen, Spec, canonical, explain
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy")

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from pat import checkpoint, cost, models, paths
+from pat.criteria import CRITERIA
 from pat.data import ImageDataset, load_manifest, open_dataset
 from pat.data.augment import generator_for
 from pat.latency import LatencyPenalty
 from pat.policy import AtEpoch, Never
-from pat.pruner import CRITERIA, LayerCollapse, PruningAwareTraining
+from pat.pruner import LayerCollapse, PruningAwareTraining
 from pat.prunetrain import PruneTrain, starting_loss
 from pat.saved import save_pruned
 from pat.study.record import CostRecord, Epoch, Record, Result, finite, provenance

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pat.pruner import Criterion
+from pat.criteria import Criterion
 from pat.study.spec import Frozen
 
 Ratio = Annotated[float, Field(ge=0, lt=1)]

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from pat import policy as policies
-from pat.pruner import Criterion
+from pat.criteria import Criterion
 from pat.recipe import Recipe
 
 METHOD_VERSION = 1

@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import Field, ValidationError
 
-from pat.checkpoint import write_whole
+from pat.atomic import write_whole
 from pat.study import measured
 from pat.study.record import Provenance, Record
 from pat.study.spec import Frozen, Spec, canonical, explain

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from pat import models, timing
-from pat.checkpoint import write_whole
+from pat.atomic import write_whole
 from pat.data import load_manifest
 from pat.latency import LatencyTable
 from pat.study import measured

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pat.pruner import Criterion
+from pat.criteria import Criterion
 from pat.study.profile import Profile
 from pat.study.record import Record, Result
 from pat.study.spec import AtEpoch, Pruning, Spec

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pat.pruner import Criterion
+from pat.criteria import Criterion
 from pat.stability import EarlyPruningIndicator
 from pat.study.analysis.grid import Cell, accuracy_at, cells, predefined_epoch
 from pat.study.analysis.stability import epi_epoch, structures

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from pat.pruner import Criterion
+from pat.criteria import Criterion
 from pat.study.analysis.grid import Cell, cells, pruned_in
 from pat.study.analysis.picks import Pick, pick, tune, tuned_thresholds
 from pat.study.profile import Profile

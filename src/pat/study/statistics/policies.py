@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pat.pruner import Criterion
+from pat.criteria import Criterion
 from pat.study.analysis import picks, policies
 from pat.study.evidence import Evidence, Network, Sample, paired
 from pat.study.record import Record

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from pat.pruner import Criterion
+from pat.criteria import Criterion
 from pat.stability import similarity
 from pat.study.analysis.stability import epi_against_ratio, stability_table
 from pat.study.evidence import Evidence, Sample, paired

@@ -4,7 +4,7 @@ from typing import Literal
 
 from scipy import stats
 
-from pat.pruner import Criterion
+from pat.criteria import Criterion
 from pat.study.analysis.grid import cells
 from pat.study.evidence import Evidence, Network, Sample, paired
 from pat.study.record import Record
