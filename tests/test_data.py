@@ -14,8 +14,8 @@ from PIL import Image
 
 from pat import data, paths
 from pat.data import Augment, DataError, MissingDataError
-from pat.data.augment import Draws, augmented
 from pat.data.division import divide
+from pat.data.draws import Draws, augmented
 from pat.data.embedded import generate
 
 AUGMENTS = {

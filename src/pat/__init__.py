@@ -4,11 +4,32 @@ An implementation of "When to Prune? A Policy towards Early Structural Pruning" 
 The modules follow the data: importance, structure, stability, policy, channels, surgery, pruner.
 """
 
-from pat import channels, cost, importance, policy, schedule, stability, structure, surgery
-from pat.channels import ChannelGroup, ChannelGroups, UnsupportedOperation
-from pat.pruner import EpochReport, LayerCollapse, PruningAwareTraining
-from pat.saved import load_pruned, read_notes, save_pruned
-from pat.stability import EarlyPruningIndicator
+from typing import TYPE_CHECKING
+
+from pat.lazy import exports
+
+if TYPE_CHECKING:
+    from pat import channels, cost, importance, policy, pruner, saved, schedule, stability, structure, surgery
+    from pat.channels import ChannelGroup, ChannelGroups, UnsupportedOperation
+    from pat.pruner import EpochReport, LayerCollapse, PruningAwareTraining
+    from pat.saved import load_pruned, read_notes, save_pruned
+    from pat.stability import EarlyPruningIndicator
+else:
+    __getattr__, __dir__ = exports(
+        __name__,
+        {
+            "channels": ["ChannelGroup", "ChannelGroups", "UnsupportedOperation"],
+            "cost": [],
+            "importance": [],
+            "policy": [],
+            "pruner": ["EpochReport", "LayerCollapse", "PruningAwareTraining"],
+            "saved": ["load_pruned", "read_notes", "save_pruned"],
+            "schedule": [],
+            "stability": ["EarlyPruningIndicator"],
+            "structure": [],
+            "surgery": [],
+        },
+    )
 
 __version__ = "0.1.0"
 
@@ -25,8 +46,10 @@ __all__ = [
     "importance",
     "load_pruned",
     "policy",
+    "pruner",
     "read_notes",
     "save_pruned",
+    "saved",
     "schedule",
     "stability",
     "structure",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pat import cost
 from pat.data import ImageDataset
-from pat.data.augment import generator_for
+from pat.data.draws import generator_for
 from pat.data.manifest import SplitName
 from pat.importance import NoScores
 from pat.pruner import EpochReport, LayerCollapse, PruningAwareTraining

@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pat.data.augment import Augment, generator_for
+from pat.data.augment import Augment
+from pat.data.draws import generator_for
 from pat.data.manifest import Manifest, SplitName
 
 Batch = tuple[Tensor, Tensor]

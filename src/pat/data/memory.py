@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pat.data.augment import Augment, Draws, augmented
+from pat.data.augment import Augment
 from pat.data.dataset import Batch, ImageDataset
+from pat.data.draws import Draws, augmented
 from pat.data.manifest import Manifest, SplitName
 
 

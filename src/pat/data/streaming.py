@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from pat.data.augment import CROP_AREA, CROP_RATIO, Augment, generator_for
+from pat.data.augment import Augment
 from pat.data.dataset import Batch, ImageDataset
+from pat.data.draws import CROP_AREA, CROP_RATIO, generator_for
 from pat.data.imagefolder import decode, fitted, read, to_array
 from pat.data.manifest import Manifest, SplitName
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pat import checkpoint, cost, models, paths
 from pat.criteria import CRITERIA
 from pat.data import ImageDataset, load_manifest, open_dataset
-from pat.data.augment import generator_for
+from pat.data.draws import generator_for
 from pat.latency import LatencyPenalty
 from pat.policy import AtEpoch, Never
 from pat.pruner import LayerCollapse, PruningAwareTraining
