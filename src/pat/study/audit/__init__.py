@@ -9,11 +9,15 @@ from pat import paths
 from pat.study.audit import accuracies, algorithms, expense, flops, policies
 from pat.study.audit.check import VERDICTS, Check, Verdict
 from pat.study.audit.flops import implied_costs
-from pat.study.audit.networks import Network, read_networks
+from pat.study.audit.networks import LABELS, Network, read_networks
 from pat.study.audit.numbers import Paper, Printed, Span, derived
-from pat.study.audit.report import notes, parts, table, tally, untested
+from pat.study.audit.policies import POLICIES, losses
+from pat.study.audit.report import provenance, summary, table, tally, untested
 
 __all__ = [
+    "LABELS",
+    "PARTS",
+    "POLICIES",
     "VERDICTS",
     "Check",
     "Network",
@@ -24,17 +28,21 @@ __all__ = [
     "checks",
     "derived",
     "implied_costs",
-    "notes",
-    "parts",
+    "losses",
+    "provenance",
     "read_networks",
+    "summary",
     "table",
     "tally",
     "untested",
 ]
 
+PARTS = tuple(module.PART for module in (policies, flops, expense, accuracies, algorithms))
+"""The sections, in the order of :func:`checks`."""
+
 
 def checks(book: Path = paths.BOOK) -> list[Check]:
-    """All checks, in the paper's order of tables.
+    """All checks, section by section.
 
     Args:
         book: folder with ``paper_values.yaml`` and ``networks.yaml``.

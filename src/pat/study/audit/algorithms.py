@@ -141,7 +141,6 @@ def _one_layer(paper: Paper, criterion: str, name: str, network: Network) -> Che
     tau = paper.number(f"epi.tau.{criterion}")
     slack = 1 - tau.value
     found = slack * network.layers
-    word = "empties" if floor(found) == 1 else "empty"
     return Check(
         part=PART,
         where=f"Eq. 5; Sec. 4.2, {criterion}, {LABELS[name]}",
@@ -153,6 +152,6 @@ def _one_layer(paper: Paper, criterion: str, name: str, network: Network) -> Che
         follows=(
             "A single layer that empties, or comes back, keeps EPI below the threshold in that epoch."
             if found < 1
-            else f"EPI stays at the threshold when {floor(found)} of the layers {word} at once, and no more."
+            else f"EPI can stay at the threshold if {floor(found)} empty at once, and not if one more does."
         ),
     )

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from pat import paths
+from pat.atomic import write_whole
 
 FILE = "networks.yaml"
 """Below the book's folder."""
@@ -64,16 +66,37 @@ def read_networks(book: Path = paths.BOOK) -> dict[str, Network]:
     Raises:
         ValueError: naming the file, if it is not there or not what :func:`write_networks` writes.
     """
+    content = _read(book)
+    try:
+        return {name: Network(**content["networks"][name]) for name in LABELS}
+    except (KeyError, TypeError) as error:
+        raise _not_as_written(book, error) from None
+
+
+def read_provenance(book: Path = paths.BOOK) -> tuple[str, dict[str, str]]:
+    """When the networks of a book were measured, and with which versions of which packages.
+
+    Raises:
+        ValueError: as :func:`read_networks`.
+    """
+    content = _read(book)
+    try:
+        return str(content["measured"]["date"]), dict(content["measured"]["packages"])
+    except (KeyError, TypeError) as error:
+        raise _not_as_written(book, error) from None
+
+
+def _read(book: Path) -> Any:
     file = book / FILE
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return {name: Network(**content["networks"][name]) for name in LABELS}
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{file}: {error}") from None
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{file}: not as python -m pat.study.audit writes it ({type(error).__name__}: {error})"
-        ) from None
+
+
+def _not_as_written(book: Path, error: Exception) -> ValueError:
+    what = f"{type(error).__name__}: {error}"
+    return ValueError(f"{book / FILE}: not as python -m pat.study.audit writes it ({what})")
 
 
 def measure(name: str) -> Network:
@@ -114,8 +137,6 @@ def measure(name: str) -> Network:
 
 def write_networks(book: Path = paths.BOOK) -> None:
     """Measure the networks and write them down, with the date and the versions they were measured with."""
-    from pat.checkpoint import write_whole
-
     content = {
         "measured": {
             "date": datetime.now(UTC).date().isoformat(),

@@ -2,24 +2,38 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from pat.study.audit.check import Check
 from pat.study.audit.networks import LABELS
 from pat.study.audit.numbers import Paper, Printed, Span, derived
 
 PART = "Table 1: policies"
 
-NAMES = {"random": "random", "init": "initialisation", "predefined": "pre-defined", "epi": "EPI"}
+POLICIES = {"random": "random", "init": "initialisation", "predefined": "pre-defined", "epi": "EPI"}
 _HALVES = ("magnitude", "gradient")
 
 
 def checks(paper: Paper) -> list[Check]:
     """All checks of Table 1."""
-    found = [_overall(paper, half, policy) for half in _HALVES for policy in NAMES]
+    found = [_overall(paper, half, policy) for half in _HALVES for policy in POLICIES]
     found.append(_order(paper))
     found.append(_epochs_lost(paper))
     found += [_against_random(paper, half, network) for half in _HALVES for network in LABELS]
     found += [_best_of_the_others(paper, half, tuned) for tuned in (True, False) for half in _HALVES]
     return found
+
+
+def losses(paper: Paper) -> pd.DataFrame:
+    """Table 1 in long form: columns ``criterion``, ``network``, ``policy``, ``loss`` (points); no dashes."""
+    rows = [
+        (half, LABELS[network], policy, cell.value)
+        for half in _HALVES
+        for network in LABELS
+        for policy in POLICIES
+        if (cell := paper.optional(f"table1.{half}.{network}.{policy}")) is not None
+    ]
+    return pd.DataFrame(rows, columns=pd.Index(["criterion", "network", "policy", "loss"]))
 
 
 def _cells(paper: Paper, half: str, policy: str, networks: Sequence[str] = tuple(LABELS)) -> list[Printed]:
@@ -48,7 +62,7 @@ def _overall(paper: Paper, half: str, policy: str) -> Check:
     return Check(
         part=PART,
         where=f"Table 1, {half}, overall",
-        quantity=NAMES[policy],
+        quantity=POLICIES[policy],
         printed=printed.text,
         expected=printed.span,
         inputs=f"mean of {_texts(cells)}",
@@ -131,7 +145,7 @@ def _best_of_the_others(paper: Paper, half: str, tuned: bool) -> Check:
     """EPI against the best other policy, with and without the network that tau was tuned on."""
     net = paper.text("epi.tau_tuned_on.net")
     networks = [name for name in LABELS if tuned or name != net]
-    columns = {policy: _cells(paper, half, policy, networks) for policy in NAMES}
+    columns = {policy: _cells(paper, half, policy, networks) for policy in POLICIES}
     whole = {policy: cells for policy, cells in columns.items() if len(cells) == len(networks)}
     means = {policy: derived(mean, *cells) for policy, cells in whole.items()}
     epi = means.pop("epi")
@@ -150,7 +164,7 @@ def _best_of_the_others(paper: Paper, half: str, tuned: bool) -> Check:
         quantity="best other policy minus EPI, " + ("all networks" if tuned else f"without {LABELS[net]}"),
         printed="EPI is better overall",
         expected=Span.above(0),
-        inputs=f"{NAMES[best]} {means[best].value:.3f}, EPI {epi.value:.3f}",
+        inputs=f"{POLICIES[best]} {means[best].value:.3f}, EPI {epi.value:.3f}",
         found=found,
         follows=follows,
         decimals=3,

@@ -1,5 +1,6 @@
 """Figures: tables in, one consistent style out; colours mean the same thing through the whole book."""
 
+from pat.study.figures.audit import dense_costs, policy_losses
 from pat.study.figures.policies import picked_epochs, regret_by_policy, threshold_curves, window_maps
 from pat.study.figures.pretrained import pretrained_by_ratio
 from pat.study.figures.stability import epi_curves, measure_curves, structure_map
@@ -26,12 +27,14 @@ __all__ = [
     "POLICY_COLOURS",
     "accuracy_by_epoch",
     "accuracy_by_mask",
+    "dense_costs",
     "distance_by_kind",
     "epi_curves",
     "finished",
     "hover_accuracy",
     "measure_curves",
     "picked_epochs",
+    "policy_losses",
     "pretrained_by_ratio",
     "ratio_colours",
     "regret_by_policy",
