@@ -148,7 +148,7 @@ def varied_picks_table(picks: pd.DataFrame, by: Literal["count", "slices"]) -> p
     own = picks[usual]
     values = sorted(own[by].unique())
     whole = own.groupby("seed")[by].nunique() == len(values)
-    own = own[own["seed"].map(whole)].sort_values("seed")
+    own = own[own["seed"].isin(whole[whole].index)].sort_values("seed")
     rows, index = [], []
     for (criterion, ratio), part in own.groupby(["criterion", "ratio"], sort=True):
         row = {}
