@@ -2,6 +2,7 @@
 
 from pat.study.analysis.intervals import CONFIDENCE, Interval, interval
 from pat.study.analysis.picks import tuned_thresholds
+from pat.study.analysis.plateau import plateaus
 from pat.study.analysis.policies import regrets
 from pat.study.analysis.policy_tables import (
     paper_regrets,
@@ -13,6 +14,7 @@ from pat.study.analysis.policy_tables import (
 from pat.study.analysis.pretrained import pretrained_table
 from pat.study.analysis.pretrained_tables import pretrained_accuracies, spent_table
 from pat.study.analysis.remains import emptied_table, kept_shares
+from pat.study.analysis.reordering import decay_table, motion_table, ranking_motion
 from pat.study.analysis.runs import by_epoch, paired_difference, runs_table, summary
 from pat.study.analysis.sensitivity import (
     settings_table,
@@ -21,6 +23,8 @@ from pat.study.analysis.sensitivity import (
     varied_picks_table,
     window_table,
 )
+from pat.study.analysis.settling import Settling, settling_of, settling_table
+from pat.study.analysis.signals import rules, signal_table
 from pat.study.analysis.stability import (
     MEASURES,
     epi_against_ratio,
@@ -32,15 +36,28 @@ from pat.study.analysis.stability import (
 )
 from pat.study.analysis.sweep import beside_the_paper, contrasts, early_and_late, oracle
 from pat.study.analysis.tickets import ticket_means, ticket_table, tickets_table
+from pat.study.analysis.triggers import (
+    FIXED,
+    overall_regret,
+    regret_by_ratio,
+    rules_table,
+    thresholds,
+    trigger_epochs,
+    trigger_table,
+    tuned_rules,
+)
 from pat.study.analysis.variations import trained_beside, variation_table, variations_table
 
 __all__ = [
     "CONFIDENCE",
+    "FIXED",
     "MEASURES",
     "Interval",
+    "Settling",
     "beside_the_paper",
     "by_epoch",
     "contrasts",
+    "decay_table",
     "early_and_late",
     "emptied_table",
     "epi_against_ratio",
@@ -48,28 +65,42 @@ __all__ = [
     "epi_epochs",
     "interval",
     "kept_shares",
+    "motion_table",
     "one_shot_similarity",
     "oracle",
+    "overall_regret",
     "paired_difference",
     "paper_regrets",
     "picks_table",
+    "plateaus",
     "policy_table",
     "pretrained_accuracies",
     "pretrained_table",
+    "ranking_motion",
+    "regret_by_ratio",
     "regrets",
+    "rules",
+    "rules_table",
     "runs_table",
     "settings_table",
+    "settling_of",
+    "settling_table",
+    "signal_table",
     "spent_table",
     "stability_table",
     "structures",
     "summary",
     "threshold_curve",
     "threshold_table",
+    "thresholds",
     "ticket_means",
     "ticket_table",
     "tickets_table",
     "trained_beside",
+    "trigger_epochs",
+    "trigger_table",
     "triggered_table",
+    "tuned_rules",
     "tuned_thresholds",
     "variation_table",
     "variations_table",

@@ -114,6 +114,11 @@ def cells(
     return found
 
 
+def dense_runs(records: Iterable[Record], profile: Profile) -> list[Record]:
+    """The dense runs as the profile's sweeps have them, each once; all others are passed over."""
+    return list({record.id: record for record in records if _plain(record.spec, profile)}.values())
+
+
 def _plain(spec: Spec, profile: Profile) -> bool:
     """Whether it is a dense run as the profile's sweeps have it."""
     expected = (profile.name, profile.dataset, profile.recipe, profile.neurons, profile.tracking)

@@ -100,19 +100,35 @@ def _window(profile: Profile, look_back: int | None, patience: int | None) -> tu
 
 
 def threshold_scores(own: Sequence[Cell], profile: Profile) -> pd.DataFrame:
+    """What every threshold of EPI that changes a pick would give, see :func:`scores_by_threshold`."""
+    picks = [picks_by_threshold(cell.dense, cell.criterion, cell.ratio, profile=profile) for cell in own]
+    return scores_by_threshold(own, picks)
+
+
+def scores_by_threshold(own: Sequence[Cell], picks: Sequence[Sequence[tuple[float, Pick]]]) -> pd.DataFrame:
     """What every threshold that changes a pick would give on validation, ascending.
+
+    Args:
+        own: cells of the sweep.
+        picks: of each of them, as :func:`picks_by_threshold` has them.
 
     Returns:
         Columns ``threshold``, ``accuracy`` (mean over the cells, in percent; a pick between two epochs of the
         grid counts linearly between them) and ``triggered`` (share of the cells).
     """
-    picks = [picks_by_threshold(cell.dense, cell.criterion, cell.ratio, profile=profile) for cell in own]
     rows = []
     for threshold in sorted({highest for by_threshold in picks for highest, _ in by_threshold}):
         chosen = [at_threshold(by_threshold, threshold) for by_threshold in picks]
         accuracy = [accuracy_at(cell.validation, p.epoch) for cell, p in zip(own, chosen, strict=True)]
         rows.append((threshold, np.mean(accuracy), np.mean([p.triggered for p in chosen])))
     return pd.DataFrame(rows, columns=["threshold", "accuracy", "triggered"], dtype=float)
+
+
+def best_threshold(scores: pd.DataFrame) -> float:
+    """The threshold that :func:`tuned_thresholds` takes among those of :func:`scores_by_threshold`."""
+    reached = scores[scores["triggered"] == scores["triggered"].max()]
+    best = reached["accuracy"].round(9).idxmax()  # of equal ones the first, which is the lowest
+    return float(reached.loc[best, "threshold"])
 
 
 def at_threshold(picks: Sequence[tuple[float, Pick]], threshold: float) -> Pick:
@@ -145,10 +161,7 @@ def tune(own: Iterable[Cell], profile: Profile) -> dict[Criterion, float]:
     """:func:`tuned_thresholds` from cells of the sweep; those at higher ratios are left out."""
     found = {}
     for criterion, tuned_on in _by_criterion(cell for cell in own if cell.ratio <= TUNED_UP_TO).items():
-        scores = threshold_scores(tuned_on, profile)
-        scores = scores[scores["triggered"] == scores["triggered"].max()]
-        best = scores["accuracy"].round(9).idxmax()  # of equal ones the first, which is the lowest
-        found[criterion] = float(scores.loc[best, "threshold"])
+        found[criterion] = best_threshold(threshold_scores(tuned_on, profile))
     return found
 
 

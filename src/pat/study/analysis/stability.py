@@ -31,7 +31,7 @@ def stability_table(records: Iterable[Record]) -> pd.DataFrame:
     """
     rows = []
     for record in records:
-        if record.spec.pruning is not None:
+        if record.spec.experiment != "dense":
             continue
         for epoch in record.history:
             for criterion, tracked in (epoch.tracked or {}).items():
@@ -81,7 +81,7 @@ def one_shot_similarity(records: Sequence[Record]) -> pd.DataFrame:
         One row per pruned run with a dense run beside it: its columns of :func:`runs_table`, and ``psi``
         between N_{p-1} (one-shot) and the structure after the pruning epoch p.
     """
-    dense = {r.id: r for r in records if r.spec.pruning is None}
+    dense = {r.id: r for r in records if r.spec.experiment == "dense"}
     rows, values = [], []
     for record in records:
         trunk = dense.get(record.spec.trunk.id)
@@ -129,7 +129,7 @@ def epi_epochs(records: Iterable[Record], profile: Profile) -> pd.DataFrame:
     Returns:
         Columns ``architecture``, ``criterion``, ``threshold``, ``ratio`` and ``epochs`` (text: one a seed).
     """
-    dense = [record for record in records if record.spec.pruning is None]
+    dense = [record for record in records if record.spec.experiment == "dense"]
     rows = []
     for architecture in dict.fromkeys(record.spec.architecture for record in dense):
         own = [record for record in dense if record.spec.architecture == architecture]

@@ -3,11 +3,8 @@
 from pat.study.figures.audit import dense_costs, policy_losses
 from pat.study.figures.policies import picked_epochs, regret_by_policy, threshold_curves, window_maps
 from pat.study.figures.pretrained import pretrained_by_ratio
-from pat.study.figures.stability import epi_curves, measure_curves, structure_map
-from pat.study.figures.sweep import accuracy_by_epoch, hover_accuracy
-from pat.study.figures.tickets import ticket_curves
-from pat.study.figures.variations import accuracy_by_mask, distance_by_kind
-
+from pat.study.figures.stability import epi_curves, hover_epi, measure_curves, signal_curves
+from pat.study.figures.structure import settling_maps
 from pat.study.figures.style import (
     CRITERION_COLOURS,
     DENSE_COLOUR,
@@ -18,6 +15,10 @@ from pat.study.figures.style import (
     ratio_colours,
     style,
 )
+from pat.study.figures.sweep import accuracy_by_epoch, hover_accuracy
+from pat.study.figures.tickets import ticket_curves
+from pat.study.figures.triggers import trigger_epochs_by_ratio
+from pat.study.figures.variations import accuracy_by_mask, distance_by_kind
 
 __all__ = [
     "CRITERION_COLOURS",
@@ -32,15 +33,18 @@ __all__ = [
     "epi_curves",
     "finished",
     "hover_accuracy",
+    "hover_epi",
     "measure_curves",
     "picked_epochs",
     "policy_losses",
     "pretrained_by_ratio",
     "ratio_colours",
     "regret_by_policy",
-    "structure_map",
+    "settling_maps",
+    "signal_curves",
     "style",
     "threshold_curves",
     "ticket_curves",
+    "trigger_epochs_by_ratio",
     "window_maps",
 ]

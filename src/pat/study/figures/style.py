@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+
+from pat.study.analysis.intervals import interval
 
 PALETTE = sns.color_palette("colorblind")
 CRITERION_COLOURS = {"magnitude": PALETTE[1], "gradient": PALETTE[0]}
@@ -49,17 +52,24 @@ def style() -> None:
 
 
 def ratio_colours(ratios: list[float]) -> dict[float, Any]:
-    """A colour per pruning ratio, darker for higher ones, readable without colour vision."""
-    return dict(zip(sorted(ratios), sns.color_palette("viridis_r", len(ratios)), strict=True))
+    """A colour per pruning ratio, the same in every figure, darker for higher ones."""
+    shades = sns.color_palette("viridis_r", as_cmap=True)
+    return {ratio: shades(0.12 + 0.88 * ratio)[:3] for ratio in sorted(ratios)}
 
 
-def with_legend(figure: Figure, handles: Sequence[Line2D], columns: int = 4) -> Figure:
+def with_legend(figure: Figure, handles: Sequence[Artist], columns: int = 4) -> Figure:
     """:func:`finished`, with one legend below all panels."""
     done = finished(figure)
     done.legend(
         handles=list(handles), loc="upper center", bbox_to_anchor=(0.5, 0), ncols=columns, fontsize="small"
     )
     return done
+
+
+def spread(values: pd.Series) -> tuple[float, float]:
+    """95 % interval of the mean, for seaborn's ``errorbar``; no height for a single value."""
+    found = interval(values.dropna())
+    return (found.mean, found.mean) if found.low is None or found.high is None else (found.low, found.high)
 
 
 def finished(figure: Figure) -> Figure:
