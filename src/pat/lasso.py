@@ -62,7 +62,8 @@ class GroupLasso:
             RuntimeError: if no penalised weight has a gradient.
         """
         weights = {name: self._model.get_parameter(name) for name in self._dims}
-        if all(weight.grad is None for weight in weights.values()):
+        weights = {name: weight for name, weight in weights.items() if weight.numel()}
+        if weights and all(weight.grad is None for weight in weights.values()):
             raise RuntimeError("no gradients to add to: call step() after loss.backward()")
         for name, weight in weights.items():
             if not weight.requires_grad:

@@ -52,8 +52,8 @@ class PruneTrain:
     by no more than those last weights are worth.
 
     A subgradient step does not reach zero but swings around it, in ``||w_g||`` by the order of
-    ``learning rate * lambda / (1 - momentum)``. The authors' threshold of 1e-4 suits networks of many channels, where lambda
-    is small; few channels and a short schedule need a larger one.
+    ``learning rate * lambda / (1 - momentum)``. The authors' threshold of 1e-4 suits networks of many
+    channels, where lambda is small; few channels and a short schedule need a larger one.
 
     Args:
         model: trained by the loop (the bare module, not one wrapped in DistributedDataParallel).
