@@ -48,7 +48,7 @@ TINY = Profile(
             tickets=Tickets(epochs=(2,), rewind=(0, 1), **PLAIN),
             variations=Variations(epoch=2, same=2, other=1, **PLAIN),
             pretrained=Pretrained(**PLAIN),
-            prunetrain=Rival(shares=(0.2,), interval=2, ratio=0.5, seeds=(0, 1)),
+            prunetrain=Rival(shares=(0.4,), interval=2, threshold=0.02, ratio=0.5, seeds=(0, 1)),
             steps=Steps(values=(1, 2), **PLAIN),
             units=Units(epochs=(2,), **PLAIN),
             virtual=Virtual(slices=2, seeds=(0, 1)),

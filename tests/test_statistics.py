@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from test_analysis import epoch, scored
-from test_record import example
+from test_record import ORIGIN, example
 from tiny import recipe
 
 from pat.stability import similarity
@@ -18,9 +18,10 @@ from pat.study import statistics
 from pat.study.analysis.policies import policy_regret
 from pat.study.evidence import Evidence, Sample, paired
 from pat.study.profile import Cells, Contrast, Profile, load_profile
-from pat.study.record import Record
-from pat.study.settings import Experiments, Steps
-from pat.study.spec import AtEpoch, Spec, Tracking
+from pat.study.record import CostRecord, Record, Result
+from pat.study.settings import Experiments, Pretrained, Rival, Steps, Tickets, Variations
+from pat.study.spec import EPI, AtEpoch, PruneTrain, Spec, Tracking, Variation
+from pat.study.speeds import Seconds, Session, Speeds, StepTime, network_key, write_speeds
 
 EPOCHS = 9
 GRID = (0, 2, 8)
@@ -323,6 +324,146 @@ def test_regrets_come_from_the_policies_table() -> None:
     assert set(init.records[0]) == {spec(at).id for at in (None, *GRID)}
 
 
+# Other experiments
+
+
+def with_experiments(**settings: Any) -> Profile:
+    return PROFILE.model_copy(update={"experiments": {"mine": Experiments(sweep="full", **settings)}})
+
+
+def changed(at: int, seed: int, **changes: Any) -> Spec:
+    """A run that prunes in an epoch at 50 %, with other settings of the pruning."""
+    plain = spec(at, seed)
+    assert plain.pruning is not None
+    return plain.model_copy(update={"pruning": plain.pruning.model_copy(update=changes)})
+
+
+def test_tickets_are_compared_with_the_run_that_found_their_mask() -> None:
+    own = Tickets(ratios=(0.5,), epochs=(2,), rewind=(0, 1), seeds=SEEDS)
+    records = runs({None: (80.0, 80.0), 2: (70.0, 71.0)})
+    records += [scored(changed(2, seed, rewind=0), 65.0) for seed in SEEDS]
+    records += [scored(changed(2, seed, rewind=1), 72.0) for seed in SEEDS]
+    found = evidence(*records, profile=with_experiments(tickets=own), preset="mine")
+    wanted = {"ratio": 0.5, "rewind": 0}
+    ticket = statistics.compute("ticket_difference", found, wanted)
+    assert ticket.values == {0: 5.0, 1: 6.0}
+    assert set(ticket.records[1]) == {spec(2, 1).id, changed(2, 1, rewind=0).id}
+    assert statistics.compute("ticket_difference", found, wanted | {"rewind": 1}).values == {0: -2.0, 1: -1.0}
+    for missing in ({"ratio": 0.3}, {"rewind": 2}):
+        assert statistics.compute("ticket_difference", found, wanted | missing) == Sample()
+
+
+def test_other_masks_are_compared_with_the_original() -> None:
+    own = Variations(ratios=(0.5,), epoch=2, same=2, other=1, seeds=(0,))
+    accuracies = {
+        None: 70.0,
+        Variation(kind="same", draw=0): 71.0,
+        Variation(kind="same", draw=1): 68.0,
+        Variation(kind="other", draw=0): 60.0,
+    }
+    records = [scored(changed(2, 0, rewind=2, variation=v), a) for v, a in accuracies.items()]
+    found = evidence(*records, profile=with_experiments(variations=own), preset="mine")
+    same = statistics.compute("variation_distance", found, {"ratio": 0.5, "kind": "same"})
+    assert same.values == {0: 1.5}  # of 1 and 2 points
+    assert len(same.records[0]) == 3
+    assert statistics.compute("variation_contrast", found, {"ratio": 0.5}).values == {0: 8.5}
+    assert statistics.compute("variation_contrast", found, {"ratio": 0.3}) == Sample()
+
+
+def test_finetuning_is_compared_with_epi_on_twice_the_epochs() -> None:
+    own = Pretrained(ratios=(0.5,), seeds=(0,))
+    policy = EPI(threshold=PROFILE.tau["gradient"], look_back=1, patience=1, fallback=2 * EPOCHS // 3)
+    longer = changed(2, 0, policy=policy).model_copy(update={"recipe": recipe(epochs=2 * EPOCHS)})
+    tuned = spec(0).model_copy(update={"pretrained": True})
+    pruned = Result(test_accuracy=79.5, test_loss=1.0, validation_accuracy=79.0, prune_epoch=3)
+    phases = [epoch(t, "dense" if t < 4 else "sparse") for t in range(2 * EPOCHS)]
+    whole = example(longer, result=pruned, history=tuple(phases))
+    records = [scored(spec(None), 80.0), scored(tuned, 78.0), whole]
+    profile = with_experiments(pretrained=own)
+    found = evidence(*records, profile=profile, preset="mine")
+    equal = statistics.compute("pretrained_difference", found, {"budget": "epochs"})
+    assert equal.values == {0: 1.5}
+    assert set(equal.records[0]) == {record.id for record in records}
+    # Where a run failed, what hangs on its result cannot be named; the rest is there all the same.
+    failed = evidence(*records[:2], scored(longer, None), profile=profile, preset="mine")
+    assert len(failed.experiment("pretrained")) == 3
+    assert statistics.compute("pretrained_difference", failed, {"budget": "epochs"}) == Sample()
+
+
+def priced(record: Record, macs: int, share: float) -> Record:
+    cost = CostRecord(dense_macs=100, macs=macs, dense_parameters=10, parameters=5, training_share=share)
+    return record.model_copy(update={"cost": cost})
+
+
+def settled(seed: int) -> Record:
+    """A dense run in which EPI triggers after epoch 2, so that it prunes in epoch 3."""
+    rows = {t: {"psi": [0.99, 0.99], "by_ratio": {"0.1": 0.99, "0.3": 0.99}} for t in range(EPOCHS)}
+    return watched(seed, rows)
+
+
+def test_cost_is_of_the_runs_at_initialisation_and_at_epis_epoch() -> None:
+    records = [settled(0), priced(scored(spec(0), 60.0), 70, 0.75), priced(scored(spec(3), 70.0), 40, 0.65)]
+    one = PROFILE.sweeps["full"][0].model_copy(update={"ratios": (0.5,), "epochs": (0, 3)})
+    found = evidence(*records, profile=PROFILE.model_copy(update={"sweeps": {"full": (one,)}}))
+    at = {"ratio": 0.5}
+    macs = statistics.compute("macs_difference", found, at)
+    assert macs.values == {0: pytest.approx(0.3)}
+    assert set(macs.records[0]) == {record.id for record in records}
+    saving = statistics.compute("training_saving", found, at)
+    assert saving.values == {0: pytest.approx(0.35)}
+    assert spec(0).id not in saving.records[0]
+    # One dense schedule, and a second one of 9 epochs of which the first is dense, the others at 40 %.
+    tuned = 1 + (1 + 8 * 0.4) / 9
+    assert statistics.compute("cost_ratio", found, at).values == {0: pytest.approx(tuned / 0.65)}
+    steps = statistics.compute("step_difference", found, at | {"first": "init", "second": "epi"})
+    assert steps == Sample()  # no step was timed
+
+
+def test_timed_steps_name_their_file(tmp_path: Path) -> None:
+    records = [settled(0)]
+    structures = {0: {"layer1.0.conv1": 3}, 3: {"layer1.0.conv1": 2}}
+    for at, structure in structures.items():
+        history = (epoch(at, "prune", structure=structure),)
+        records.append(priced(scored(spec(at), 60.0), 50, 0.7).model_copy(update={"history": history}))
+    second = Seconds(forward=0.1, backward=0.1, update=0.1)
+    times = {
+        network_key(spec(at), structure): StepTime(
+            architecture=BOTTLENECK, structure=structure, dense=second, pruned=second, shares=(share,)
+        )
+        for (at, structure), share in zip(structures.items(), (0.8, 0.5), strict=True)
+    }
+    session = Session(provenance=ORIGIN, steps=1, times=times)
+    speeds = Speeds(profile="smoke", hardware=ORIGIN.hardware, device="cpu", threads=1, batch=1,
+                    precision="float32", channels_last=True, clock="wall", sessions=(session,))  # fmt: skip
+    file = write_speeds(tmp_path, speeds)
+    one = PROFILE.sweeps["full"][0].model_copy(update={"ratios": (0.5,), "epochs": (0, 3)})
+    store = Shelf(records)
+    store.root = tmp_path
+    profile = PROFILE.model_copy(update={"sweeps": {"full": (one,)}})
+    wanted = {"ratio": 0.5, "first": "init", "second": "epi"}
+    found = statistics.compute("step_difference", Evidence(profile, "full", store), wanted)  # type: ignore[arg-type]
+    assert found.values == {0: pytest.approx(0.3)}
+    assert found.files == (file,)
+    assert paired(lambda a: a, found).files == (file,)
+
+
+def test_prunetrain_is_compared_at_the_share_that_removes_as_much() -> None:
+    own = Rival(shares=(0.2,), interval=2, threshold=0.02, ratio=0.5, seeds=(0,))
+    theirs = spec(None).model_copy(update={"prunetrain": PruneTrain(share=0.2, interval=2, threshold=0.02)})
+    records = [
+        settled(0),
+        priced(scored(spec(3), 70.0), 40, 0.65),
+        priced(scored(theirs, 72.0), 60, 0.9).model_copy(update={"history": ()}),
+    ]
+    found = evidence(*records, profile=with_experiments(prunetrain=own), preset="mine")
+    accuracy = statistics.compute("rival_difference", found, {"value": "accuracy"})
+    assert accuracy.values == {0: -2.0}
+    assert statistics.compute("rival_difference", found, {"value": "saving"}).values == {
+        0: pytest.approx(0.25)
+    }
+    assert {theirs.id, spec(3).id} <= set(accuracy.records[0])
+
+
 # Arguments
 
 
@@ -359,4 +500,4 @@ def test_without_any_run_every_statistic_is_an_empty_sample() -> None:
         assert statistics.compute(name, evidence(), given) == Sample(), name
 
 
-OTHERS: dict[str, Any] = {"rewind": 0, "kind": "same", "budget": "epochs"}
+OTHERS: dict[str, Any] = {"rewind": 0, "kind": "same", "budget": "epochs", "value": "saving"}

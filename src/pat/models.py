@@ -16,6 +16,8 @@ from timm.models.efficientnet import EfficientNet
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from pat.architectures import ARCHITECTURES
+
 _MIN_SIZE = 8
 _STRIDED_STEM_FROM = 16
 
@@ -125,7 +127,7 @@ def _torchvision(name: str, *, num_classes: int, in_channels: int, image_size: i
     return model
 
 
-_ARCHITECTURES: dict[str, Callable[..., Any]] = {
+_BUILDERS: dict[str, Callable[..., Any]] = {
     "resnet8-bottleneck": partial(_tiny_resnet, Bottleneck),
     "resnet8-basic": partial(_tiny_resnet, BasicBlock),
     "mobilenetv1-tiny": _tiny_mobilenetv1,
@@ -144,7 +146,7 @@ _ARCHITECTURES: dict[str, Callable[..., Any]] = {
 
 def list_architectures() -> list[str]:
     """The names that `build` knows."""
-    return list(_ARCHITECTURES)
+    return list(ARCHITECTURES)
 
 
 def build(name: str, *, num_classes: int, in_channels: int = 3, image_size: int) -> nn.Module:
@@ -153,15 +155,15 @@ def build(name: str, *, num_classes: int, in_channels: int = 3, image_size: int)
 
     Raises ValueError for a name that is not known or a shape that the network does not take.
     """
-    if name not in _ARCHITECTURES:
-        raise ValueError(f"unknown architecture {name!r}; known are {', '.join(_ARCHITECTURES)}")
+    if name not in _BUILDERS:
+        raise ValueError(f"unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
     if num_classes < 2 or in_channels < 1:
         raise ValueError(
             f"{name} needs 2 classes and 1 channel at least, got {num_classes} and {in_channels}"
         )
     if image_size < _MIN_SIZE:
         raise ValueError(f"image_size must be at least {_MIN_SIZE}, got {image_size}")
-    model: nn.Module = _ARCHITECTURES[name](
+    model: nn.Module = _BUILDERS[name](
         num_classes=num_classes, in_channels=in_channels, image_size=image_size
     )
     return model

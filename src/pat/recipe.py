@@ -1,13 +1,15 @@
 """The training recipe: one frozen, validated description (Sec. 4, Experimental Settings)."""
 
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import nn
-from torch.optim import SGD
 
-from pat.data import Augment
+from pat.data.augment import Augment
 from pat.schedule import warmup_cosine
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import SGD
 
 
 class Recipe(BaseModel):
@@ -50,8 +52,11 @@ class Recipe(BaseModel):
             epoch, epochs=self.epochs, warmup_epochs=self.warmup_epochs, peak=self.learning_rate
         )
 
-    def optimizer(self, model: nn.Module) -> SGD:
+    def optimizer(self, model: "nn.Module") -> "SGD":
         """SGD over a model, with weight decay on everything but BatchNorm."""
+        from torch import nn
+        from torch.optim import SGD
+
         norms = {
             parameter
             for module in model.modules()

@@ -198,7 +198,9 @@ def _rival(profile: Profile, settings: Experiments, records: Sequence[Record]) -
     own = settings.prunetrain
     assert own is not None
     return _dense(profile, settings, own.seeds) + [
-        profile.spec(seed=seed, prunetrain=PruneTrain(share=share, interval=own.interval))
+        profile.spec(
+            seed=seed, prunetrain=PruneTrain(share=share, interval=own.interval, threshold=own.threshold)
+        )
         for share in own.shares
         for seed in own.seeds
     ]

@@ -24,6 +24,11 @@ def speed_folder(root: Path, profile: str) -> Path:
     return root / FOLDER / "speed" / profile
 
 
+def profiles(root: Path) -> list[str]:
+    """The profiles that a store has measurements of, sorted."""
+    return sorted({folder.name for folder in (root / FOLDER).glob("*/*") if folder.is_dir()})
+
+
 def slug(name: str) -> str:
     """A name of hardware as part of a file's: lower case, words joined by hyphens."""
     return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "unknown"

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pat import models, paths
+from pat import paths
+from pat.architectures import ARCHITECTURES
 from pat.criteria import CRITERIA, Criterion
 from pat.data import load_manifest
 from pat.recipe import Recipe
@@ -207,9 +208,8 @@ class Profile(Frozen):
 
 
 def _check_architecture(name: str) -> None:
-    if name not in models.list_architectures():
-        known = ", ".join(models.list_architectures())
-        raise ValueError(f"unknown architecture {name!r}; known are {known}")
+    if name not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
 
 
 def list_profiles() -> list[str]:

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pat.study import sweep as sweeps
-from pat.study.run import Watcher
 from pat.study.spec import Spec
-from pat.trainer import EpochLog
+from pat.study.watcher import Watcher
+
+if TYPE_CHECKING:
+    from pat.trainer import EpochLog
 
 
 def quiet_console() -> Console:
@@ -39,7 +42,7 @@ def of_run(spec: Spec, console: Console) -> Iterator[Watcher]:
     with _bar(console, "epochs") as bar:
         task = bar.add_task(spec.title, total=spec.recipe.epochs, detail="")
 
-        def on_epoch(spec: Spec, log: EpochLog) -> None:
+        def on_epoch(spec: Spec, log: "EpochLog") -> None:
             value = _epi(spec, log)
             epi = "" if value is None else f"  EPI {value:.3f}"
             detail = (
@@ -56,7 +59,7 @@ def of_run(spec: Spec, console: Console) -> Iterator[Watcher]:
         yield Watcher(on_epoch, on_step)
 
 
-def _epi(spec: Spec, log: EpochLog) -> float | None:
+def _epi(spec: Spec, log: "EpochLog") -> float | None:
     """The policy's EPI, else the watched one at the run's ratio (a dense run's: gradient, middle ratio)."""
     if log.epi is not None or not log.tracked or not spec.tracking.ratios:
         return log.epi

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pat.atomic import write_whole
+from pat.study import measured
 from pat.study.analysis import runs_table
 from pat.study.record import Record, write_record
+from pat.study.speeds import read_speeds
 from pat.study.store import INDEX, Published
 
 
@@ -42,6 +44,36 @@ def publish(records: Iterable[Record], target: Path) -> list[Record]:
     table = runs_table(Published(target).records())
     write_whole(target / INDEX, table.to_csv(index=False, lineterminator="\n").encode())
     return new
+
+
+def publish_measurements(source: Path, target: Path) -> int:
+    """Copy latency tables and step times from one store to another; step times are added to those there.
+
+    Returns:
+        The number of files that were new or changed.
+
+    Raises:
+        PublishConflict: if the target has another table of the same machine, or step times that were measured
+            under other conditions, before anything is written.
+    """
+    new = {}
+    for profile in measured.profiles(source):
+        for file in measured.files(measured.latency_folder(source, profile)):
+            there = measured.latency_folder(target, profile) / file.name
+            if there.is_file() and there.read_bytes() != file.read_bytes():
+                raise PublishConflict(f"{there} is published with other times than {file}")
+            new[there] = file.read_bytes()
+        published = {speeds.hardware: speeds for speeds in read_speeds(target, profile)}
+        for speeds in read_speeds(source, profile):
+            there = measured.speed_folder(target, profile) / speeds.file
+            try:
+                new[there] = published.get(speeds.hardware, speeds).merged(speeds).to_json()
+            except ValueError as error:
+                raise PublishConflict(f"{there}: {error}") from None
+    changed = [file for file, content in new.items() if not file.is_file() or file.read_bytes() != content]
+    for file in changed:
+        write_whole(file, new[file])
+    return len(changed)
 
 
 def _file(target: Path, record: Record) -> Path:

@@ -11,7 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 import yaml
 from pydantic import Field, ValidationError
 
@@ -181,7 +180,11 @@ def provenance(*, seconds: float, device: str, command: str) -> Provenance:
 
 def hardware(device: str) -> str:
     """Name of this machine's accelerator (``"cuda"``) or processor."""
-    return torch.cuda.get_device_name() if device == "cuda" else _processor()
+    if device != "cuda":
+        return _processor()
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 @cache

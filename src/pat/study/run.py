@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -26,22 +26,12 @@ from pat.study.spec import PruneTrain as PruneTrainSettings
 from pat.study.spec import Spec
 from pat.study.store import Store
 from pat.study.tables import find_table
+from pat.study.watcher import SILENT, Watcher
 from pat.tracking import StabilityTracker
-from pat.trainer import EpochLog, Outcome, Pruner, Trainer, TrainingFailed
+from pat.trainer import Outcome, Pruner, Trainer, TrainingFailed
 from pat.variation import other_structure, same_structure
 
 _KEEP_LAST = 2  # the last checkpoint, and one more in case it is damaged
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """What is told of a run's progress."""
-
-    on_epoch: Callable[[Spec, EpochLog], None] = lambda spec, log: None
-    on_step: Callable[[Spec, int, int, int], None] = lambda spec, epoch, step, steps: None
-
-
-SILENT = Watcher()
 
 
 def check(spec: Spec, data: Path = paths.DATA, workers: int = 0) -> None:
@@ -355,6 +345,7 @@ def _rival(
         initial_loss=starting_loss(model, *next(batches), recipe.label_smoothing),
         share=settings.share,
         interval=settings.interval,
+        threshold=settings.threshold,
         count=spec.neurons.count,
         keep_stem=spec.neurons.keep_stem,
         min_channels=spec.neurons.min_channels,

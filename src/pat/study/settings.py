@@ -65,6 +65,8 @@ class Rival(Frozen):
     """rho, shares of the first loss; the one whose result comes nearest to the ratio is compared."""
     interval: int = Field(ge=1)
     """Epochs between two reconfigurations."""
+    threshold: float = Field(gt=0)
+    """Absolute value under which weights count as zero."""
     ratio: Ratio
     """Share of the neurons that EPI's run removes."""
     seeds: Seeds

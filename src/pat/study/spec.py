@@ -4,7 +4,6 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-import torch
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -58,6 +57,8 @@ class RandomEpoch(_Policy):
     """Last epoch of the range, inclusive."""
 
     def build(self, seed: int) -> policies.Policy:
+        import torch
+
         generator = torch.Generator()
         generator.manual_seed(seed)
         return policies.RandomEpoch(self.low, self.high, generator)
@@ -112,6 +113,8 @@ class PruneTrain(Frozen):
     """rho: the penalty's share of the loss at the start."""
     interval: int = Field(ge=1)
     """Epochs between two reconfigurations."""
+    threshold: float = Field(gt=0)
+    """Absolute value under which weights count as zero."""
 
 
 class Pruning(Frozen):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pat import checkpoint
 from pat.study.record import DamagedRecord, Record, read_record, write_record
 from pat.study.spec import Spec
 
@@ -74,6 +73,8 @@ class Store:
 
     def load_checkpoint(self, spec: Spec, epochs: int) -> object | None:
         """A checkpoint's content, or None if it is missing; a damaged one is set aside and named."""
+        from pat import checkpoint
+
         path = self.checkpoint_path(spec, epochs)
         try:
             state: object = checkpoint.load(path)

@@ -12,7 +12,6 @@ from typing import Any
 
 from pat import paths
 from pat.study.record import Record
-from pat.study.run import check, run
 from pat.study.spec import Spec
 from pat.study.store import AnyStore, Store
 
@@ -108,6 +107,8 @@ def sweep(
             f"{missing[0].title} ({missing[0].id[:12]}); name a working store to train them"
         )
     if missing and isinstance(store, Store):
+        from pat.study.run import check
+
         for spec in {_setting(spec): spec for spec in missing}.values():
             check(spec, data, workers)
         _train(plan(missing), store, jobs, data, workers, on_progress)
@@ -144,6 +145,8 @@ def _train(
 
     Checkpoints of trunks stay, since another sweep may start from them; ``pat gc`` removes them.
     """
+    from pat.study.run import run
+
     total = sum(t.wanted + len(t.branches) for t in trunks)
     done = 0
     lost: list[tuple[_Job, Exception]] = []

@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-import torch
-
-from pat import models, timing
 from pat.atomic import write_whole
 from pat.data import load_manifest
-from pat.latency import LatencyTable
+from pat.latency_table import LatencyTable
 from pat.study import measured
 from pat.study.profile import Profile
 from pat.study.record import hardware
@@ -85,6 +82,10 @@ def table_of(
 
 
 def _measure(profile: Profile, architecture: str) -> LatencyTable:
+    import torch
+
+    from pat import models, timing
+
     if profile.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' was asked for, but no CUDA device is available")
     data, recipe = load_manifest(profile.dataset), profile.recipe

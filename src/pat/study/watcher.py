@@ -1,0 +1,26 @@
+"""Who is told of a run's progress."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pat.study.spec import Spec
+
+if TYPE_CHECKING:
+    from pat.trainer import EpochLog
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Callbacks of a run.
+
+    Attributes:
+        on_epoch: told (spec, log) after every epoch.
+        on_step: told (spec, epoch, step, steps of the epoch) after every minibatch.
+    """
+
+    on_epoch: Callable[[Spec, "EpochLog"], None] = lambda spec, log: None
+    on_step: Callable[[Spec, int, int, int], None] = lambda spec, epoch, step, steps: None
+
+
+SILENT = Watcher()
