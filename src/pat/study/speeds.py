@@ -84,6 +84,10 @@ class Speeds(Frozen):
         """The file's name."""
         return f"{measured.slug(self.hardware)}.json"
 
+    def to_json(self) -> bytes:
+        """The file's content, the same for the same times."""
+        return canonical(self.model_dump(mode="json")) + b"\n"
+
     def merged(self, other: "Speeds") -> "Speeds":
         """With the other's sessions.
 
@@ -128,7 +132,7 @@ def step_time(record: Record, speeds: Speeds) -> StepTime | None:
 def write_speeds(root: Path, speeds: Speeds) -> Path:
     """Write step times into a store, whole; the file."""
     file = measured.speed_folder(root, speeds.profile) / speeds.file
-    write_whole(file, canonical(speeds.model_dump(mode="json")) + b"\n")
+    write_whole(file, speeds.to_json())
     return file
 
 

@@ -1,8 +1,6 @@
 """The command line: ``pat``. Thin: it reads arguments, calls the study, and prints."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +10,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from pat import paths
+from pat.cli import measure
+from pat.cli.options import FAILED, DataFolder, Jobs, Profile, StoreFolder, Workers, clear_errors
 
 if TYPE_CHECKING:
     from pat.study.record import Record
@@ -27,9 +27,8 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, check, add y
 results_app = typer.Typer(no_args_is_help=True, help="Records of finished runs: list them, publish them.")
 app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
-
-BAD_INPUT = 2
-FAILED = 1
+app.command()(measure.latency)
+app.command()(measure.speed)
 
 
 class Criterion(StrEnum):
@@ -42,39 +41,6 @@ class When(StrEnum):
     epoch = "epoch"
     random = "random"
     epi = "epi"
-
-
-Profile = Annotated[str, typer.Option(help="Scale of the study: a data set, architectures, a recipe.")]
-StoreFolder = Annotated[Path, typer.Option("--store", help="Folder that keeps runs.")]
-DataFolder = Annotated[Path, typer.Option("--data", help="Folder that holds the data sets.")]
-Jobs = Annotated[int, typer.Option(help="Processes that train at the same time.")]
-
-
-Workers = Annotated[
-    int, typer.Option(help="Processes a run that decode images of data sets too large for memory.", min=0)
-]
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Bad input ends with one line and exit code 2; a traceback is left to our own mistakes."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        typer.echo(f"pat: {_one_line(error)}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
-    except KeyboardInterrupt:
-        typer.echo("pat: stopped; the same command goes on from the last checkpoint", err=True)
-        raise typer.Exit(130) from None
-
-
-def _one_line(error: Exception) -> str:
-    from pydantic import ValidationError
-
-    from pat.study.spec import explain
-
-    message = explain(error) if isinstance(error, ValidationError) else str(error)
-    return " ".join(message.split())
 
 
 @app.command()
@@ -108,7 +74,7 @@ def run(
     from pat.study.spec import EPI, AtEpoch, PolicySpec, RandomEpoch
     from pat.study.store import Published, open_store
 
-    with _clear_errors():
+    with clear_errors():
         chosen = load_profile(profile)
         when = policy or (When.epoch if prune_epoch is not None else When.epi)
         dense = ratio is None or when == When.never
@@ -184,7 +150,7 @@ def sweep(
     from pat.study.sweep import RunsLost, WorkerLost
     from pat.study.sweep import sweep as start
 
-    with _clear_errors():
+    with clear_errors():
         chosen, target, console = load_profile(profile), open_store(store), Console()
         with progress.of_sweep(console) as bar:
             how: dict[str, Any] = {"jobs": jobs, "data": data, "workers": workers, "on_progress": bar}
@@ -211,7 +177,7 @@ def status(store: StoreFolder = paths.STORE) -> None:
     """What a store holds: finished runs and those under way."""
     from pat.study.store import Store, open_store
 
-    with _clear_errors():
+    with clear_errors():
         target = open_store(store)
         records = target.records()
         table = Table("profile", "architecture", "done", "collapsed", "failed")
@@ -236,7 +202,7 @@ def results_table(
     from pat.study.analysis import runs_table
     from pat.study.store import open_store
 
-    with _clear_errors():
+    with clear_errors():
         records = open_store(store).records()
         if csv:
             typer.echo(runs_table(records).to_csv(index=False), nl=False)
@@ -263,16 +229,17 @@ def results_publish(
     profile: Annotated[str | None, typer.Option(help="Only this profile's runs.")] = None,
     target: Annotated[Path, typer.Option(help="Folder of published records.")] = paths.RESULTS,
 ) -> None:
-    """Copy finished records to the folder that the book is built from."""
-    from pat.study.publish import publish
+    """Copy finished records, and what was measured beside them, to the folder that the book is built from."""
+    from pat.study.publish import publish, publish_measurements
     from pat.study.store import open_store
 
-    with _clear_errors():
+    with clear_errors():
         records = open_store(store).records()
         chosen = [r for r in records if profile is None or r.spec.profile == profile]
         if not chosen:
             raise ValueError(f"{store} has no finished run" + (f" of profile {profile!r}" if profile else ""))
         new = publish(chosen, target)
+        publish_measurements(store, target)
         typer.echo(f"{len(new)} records published to {target}, {len(chosen) - len(new)} were there")
 
 
@@ -284,7 +251,7 @@ def show(
     """Everything that a record says of one run."""
     from pat.study.store import open_store
 
-    with _clear_errors():
+    with clear_errors():
         found = [r for r in open_store(store).records() if r.id.startswith(run_id)]
         if len(found) != 1:
             problem = "no run" if not found else f"{len(found)} runs"
@@ -297,7 +264,7 @@ def profiles() -> None:
     """The scales that the study knows."""
     from pat.study.profile import list_profiles, load_profile
 
-    with _clear_errors():
+    with clear_errors():
         names = [Column(name, no_wrap=True) for name in ("profile", "data set", "networks")]
         table = Table(*names, "machine")
         for name in list_profiles():
@@ -314,7 +281,7 @@ def gc(store: StoreFolder = paths.STORE) -> None:
     """
     from pat.study.store import Store, open_store
 
-    with _clear_errors():
+    with clear_errors():
         target = open_store(store)
         if not isinstance(target, Store):
             raise ValueError(f"{store} holds published records, which have no checkpoints")
@@ -326,7 +293,7 @@ def data_list() -> None:
     """The data sets that have a manifest."""
     from pat.data import list_manifests, load_manifest
 
-    with _clear_errors():
+    with clear_errors():
         table = Table(
             Column("data set", no_wrap=True), "title", "train", "validation", "test", "classes", "pixels"
         )
@@ -345,7 +312,7 @@ def data_verify(
     """Check a data set's counts and checksums, and say which file is wrong."""
     from pat.data import load_manifest, verify
 
-    with _clear_errors():
+    with clear_errors():
         problems = verify(load_manifest(name), data)
         for problem in problems:
             typer.echo(f"{problem.path}: {problem.message}", err=True)
@@ -364,7 +331,7 @@ def data_add(
     """Write a manifest for a folder of images in ImageFolder layout."""
     from pat.data import add_folder
 
-    with _clear_errors():
+    with clear_errors():
         written = add_folder(folder, name or folder.resolve().name.lower(), out, image_size=image_size)
         typer.echo(
             f"{written} written; name it as the dataset of a profile, "
@@ -401,7 +368,3 @@ def _print_record(record: "Record", console: Console) -> None:
 def main() -> None:
     """Entry point of the ``pat`` script."""
     app()
-
-
-if __name__ == "__main__":
-    main()

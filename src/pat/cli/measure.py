@@ -1,0 +1,93 @@
+"""Commands that measure this machine: latency tables, and steps of pruned networks."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pat import paths
+from pat.cli.options import Profile, StoreFolder, clear_errors
+
+
+def latency(
+    profile: Profile = "digits",
+    architecture: Annotated[str | None, typer.Option(help="Network; the profile's first by default.")] = None,
+    store: StoreFolder = paths.STORE,
+) -> None:
+    """Measure the latency table of a network on this machine, or show the one that the store has.
+
+    Runs with latency-aware pruning name their table; another machine's is another run.
+    """
+    from pat.study.profile import load_profile
+    from pat.study.store import open_store
+    from pat.study.tables import table_of
+
+    with clear_errors():
+        found = table_of(load_profile(profile), open_store(store), architecture)
+        shown = Table("layer", "inputs", "outputs", "ms", "ms, half the channels")
+        for name, calls in found.layers.items():
+            for geometry in calls:
+                grid = found.grids[geometry]
+                inputs, outputs = grid.inputs[-1], grid.outputs[-1] or grid.inputs[-1] * geometry.multiplier
+                whole, half = grid.at(inputs, outputs), grid.at(inputs / 2, outputs / 2)
+                shown.add_row(name, f"{inputs}", f"{outputs}", f"{1e3 * whole:.3f}", f"{1e3 * half:.3f}")
+        Console().print(shown)
+        typer.echo(
+            f"{found.hardware}, batch {found.batch}, {found.threads} threads; table {found.checksum[:12]}"
+        )
+
+
+def speed(
+    profile: Profile = "digits",
+    preset: Annotated[str, typer.Option(help="Preset of experiments of the profile.")] = "full",
+    store: StoreFolder = paths.STORE,
+    rounds: Annotated[int, typer.Option(help="How often dense and pruned network take turns.", min=1)] = 20,
+    steps: Annotated[int, typer.Option(help="Steps of each in a round.", min=1)] = 4,
+    again: Annotated[bool, typer.Option("--again", help="Measure those that the store has as well.")] = False,
+) -> None:
+    """Measure the training step of the networks that pruning left, in turn with the dense network.
+
+    For the runs of the experiments policies and latency that prune at initialisation, in EPI's epoch, and
+    there with the penalty on latency. A quiet machine gives closer intervals; a busy one slows both sides.
+    """
+    from pat.study.analysis.speed import speed_table
+    from pat.study.evidence import Evidence
+    from pat.study.measure import measure_speeds
+    from pat.study.profile import load_profile
+    from pat.study.speeds import with_step_times
+    from pat.study.store import Store, open_store
+
+    with clear_errors():
+        target, chosen = open_store(store), load_profile(profile)
+        if not isinstance(target, Store):
+            raise ValueError(f"{store} holds published records; name the working --store to measure into")
+        chosen.preset(preset)
+        evidence = Evidence(chosen, preset, target)
+        records = [*evidence.experiment("policies"), *evidence.experiment("latency")]
+        runs = speed_table(records, chosen, None)
+        if runs.empty:
+            raise ValueError(f"{store} has no pruned run of {profile!r}, preset {preset!r}, to measure")
+        wanted = [record for record in records if record.id in set(runs["id"])]
+        with Console().status("measuring") as status:
+            found = measure_speeds(
+                wanted,
+                target,
+                rounds=rounds,
+                steps=steps,
+                again=again,
+                on_network=lambda done, total: status.update(f"{done} of {total} networks"),
+            )
+        shown = Table("pruned", "ratio", "seed", "pruned in", "MACs", "step", "quartiles")
+        table = with_step_times(runs, wanted, found).dropna(subset=["step_share"])
+        for row in table.to_dict("records"):
+            shown.add_row(
+                row["choice"],
+                f"{100 * row['ratio']:g} %",
+                f"{row['seed']}",
+                f"{row['prune_epoch']:g}",
+                f"{row['macs_share']:.2f}",
+                f"{row['step_share']:.3f}",
+                f"{row['step_low']:.3f} to {row['step_high']:.3f}",
+            )
+        Console().print(shown)

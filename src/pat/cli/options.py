@@ -1,0 +1,41 @@
+"""What the commands share: options, and how errors end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BAD_INPUT = 2
+FAILED = 1
+
+Profile = Annotated[str, typer.Option(help="Scale of the study: a data set, architectures, a recipe.")]
+StoreFolder = Annotated[Path, typer.Option("--store", help="Folder that keeps runs.")]
+DataFolder = Annotated[Path, typer.Option("--data", help="Folder that holds the data sets.")]
+Jobs = Annotated[int, typer.Option(help="Processes that train at the same time.")]
+Workers = Annotated[
+    int, typer.Option(help="Processes a run that decode images of data sets too large for memory.", min=0)
+]
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Bad input ends with one line and exit code 2; a traceback is left to our own mistakes."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        typer.echo(f"pat: {_one_line(error)}", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        typer.echo("pat: stopped; the same command goes on from the last checkpoint", err=True)
+        raise typer.Exit(130) from None
+
+
+def _one_line(error: Exception) -> str:
+    from pydantic import ValidationError
+
+    from pat.study.spec import explain
+
+    message = explain(error) if isinstance(error, ValidationError) else str(error)
+    return " ".join(message.split())
