@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
+# The chapters that `make study` makes anew from its own runs; the others show the published ones.
+STUDY_NOTEBOOKS := oracle_sweep structure_stability
 STUDY_CMD ?= pat sweep --profile digits --preset study --jobs $(JOBS)
 
 BIN := $(VENV)/bin
@@ -27,7 +29,7 @@ export PYTHONNOUSERSITE := 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup study test lint types notebooks-smoke book check-book clean distclean FORCE
+.PHONY: help setup study test lint types notebooks-smoke book pages check-book clean distclean FORCE
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,11 +58,12 @@ $(STAMP): pyproject.toml requirements-tested.txt $(OUTDATED)
 	@touch $(STAMP)
 	@echo "setup: ready, use it with: source $(BIN)/activate"
 
-study: setup ## run the oracle-sweep study on the embedded digits, its notebooks, and the book
+study: setup ## the first study on the embedded digits: its runs, the book with them, and how they compare with the published
 	@$(IN_VENV) $(STUDY_CMD)
-	@$(PY) -m pat.study.notebooks --profile digits --store runs --jobs $(JOBS)
-	@$(PY) -m pat.study.facts --profile digits --store runs
-	@$(PY) -m pat.study.book
+	@$(PY) -m pat.study.notebooks --profile digits --store results --jobs $(JOBS)
+	@$(PY) -m pat.study.notebooks $(STUDY_NOTEBOOKS) --profile digits --store runs -p preset study --jobs $(JOBS)
+	@$(MAKE) pages
+	@$(IN_VENV) pat results compare --store runs
 
 test: setup ## run the tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
@@ -79,7 +82,11 @@ book: setup ## build the book from results/, without any training
 	@test -f results/runs.csv || { \
 	  echo "book: results/ has no published runs; publish some with: pat results publish" >&2; exit 2; }
 	@$(PY) -m pat.study.notebooks --profile digits --store results --jobs $(JOBS)
-	@$(PY) -m pat.study.facts --profile digits --store results
+	@$(MAKE) pages
+
+pages:
+	@$(PY) -m pat.study.notebooks --profile cifar10-small --store results --jobs $(JOBS)
+	@$(PY) -m pat.study.facts --profile digits cifar10-small --store results
 	@$(PY) -m pat.study.book
 
 check-book: setup ## look at the built book in a headless Chromium

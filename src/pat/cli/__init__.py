@@ -243,6 +243,29 @@ def results_publish(
         typer.echo(f"{len(new)} records published to {target}, {len(chosen) - len(new)} were there")
 
 
+@results_app.command("compare")
+def results_compare(
+    store: StoreFolder = paths.STORE,
+    published: Annotated[Path, typer.Option(help="Folder of published records.")] = paths.RESULTS,
+) -> None:
+    """Compare a store's runs with the published ones: equal to the last digit, or how far apart."""
+    from pat.study.compare import compare
+    from pat.study.store import open_store
+
+    with clear_errors():
+        found = compare(open_store(store).records(), open_store(published))
+        if not found.equal and not found.different:
+            raise ValueError(f"{store} and {published} have no run in common")
+        typer.echo(f"{found.equal} runs are equal to the published ones, {len(found.different)} are not")
+        for known, own in found.different:
+            both = [
+                ("failed" if r.result is None else f"{r.result.test_accuracy:.2f} %") for r in (known, own)
+            ]
+            typer.echo(f"  {own.id[:12]} {own.spec.title}: published {both[0]}, here {both[1]}")
+        if found.different:
+            typer.echo(f"largest difference of test accuracy: {found.largest:.2f} points")
+
+
 @app.command()
 def show(
     run_id: Annotated[str, typer.Argument(help="Id of a run, or its first digits.")],

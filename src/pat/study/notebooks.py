@@ -210,7 +210,9 @@ def _run(task: _Task) -> tuple[float, list[str]]:
     # Beside the target: a finished file is moved there, and a move is whole on one file system.
     with tempfile.TemporaryDirectory(dir=task.target.parent, prefix=f".{task.name}-") as folder:
         source, output = Path(folder, "source.ipynb"), Path(folder, f"{task.name}.ipynb")
-        write_notebook(_convert(task.source), source)
+        content = _convert(task.source)
+        _name_figures(content, str(task.parameters.get("profile", "")))
+        write_notebook(content, source)
         try:
             notebook = papermill.execute_notebook(
                 source,
@@ -253,6 +255,14 @@ def _convert(source: Path) -> Any:
     notebook.metadata["kernelspec"] = dict(_KERNELSPEC)
     notebook.metadata.pop("jupytext", None)
     return notebook
+
+
+def _name_figures(notebook: Any, profile: str) -> None:
+    """A chapter may stand in the book once a profile, and a figure's name only once."""
+    for cell in notebook.cells:
+        figure = cell.metadata.get("mystnb", {}).get("figure", {})
+        if "name" in figure and profile:
+            figure["name"] = f"{figure['name']}-{profile}"
 
 
 def _kind(value: Any) -> str:
