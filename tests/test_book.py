@@ -154,6 +154,7 @@ def test_the_training_loop_on_the_page_runs() -> None:
     exec(code, scope)
     assert scope["pruning"].status == "sparse"
     assert model[3].out_channels == 8
+    assert scope["indicator"].trigger_epoch == 10  # nothing changes: the first epoch at which it can
 
 
 def test_every_citation_has_its_reference_and_keys_are_unique() -> None:

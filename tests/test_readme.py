@@ -37,7 +37,7 @@ def test_commands_run(block: str, workplace: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     if "papermill" in block:
-        assert (workplace / "build" / "quickstart-out.ipynb").is_file()
+        assert (workplace / "build" / "own_model-out.ipynb").is_file()
     else:
         assert len(list((workplace / "runs").glob("*/record.json"))) == 2
         assert "at epoch 2" in done.stdout

@@ -17,6 +17,7 @@ from pat.study.figures.style import (
 )
 from pat.study.figures.sweep import accuracy_by_epoch, hover_accuracy
 from pat.study.figures.tickets import ticket_curves
+from pat.study.figures.training import pruning_run
 from pat.study.figures.triggers import trigger_epochs_by_ratio
 from pat.study.figures.variations import accuracy_by_mask, distance_by_kind
 
@@ -38,6 +39,7 @@ __all__ = [
     "picked_epochs",
     "policy_losses",
     "pretrained_by_ratio",
+    "pruning_run",
     "ratio_colours",
     "regret_by_policy",
     "settling_maps",

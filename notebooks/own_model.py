@@ -1,0 +1,239 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # EPI on your own model and data
+#
+# **Question.** What does it take to let a training loop of your own find its pruning moment, prune itself, and keep
+# the result?
+#
+# Three calls: `step()` after the gradients are there, `after_step()` after the optimizer has moved, and
+# `end_epoch()`. This notebook starts from nothing: a model of its own, data of its own, a plain loop. Of the study
+# around `pat` it uses only the drawing of a figure. At the end it takes EPI alone, for a loop that prunes in another
+# way, and shows a model that is refused.
+
+# %% tags=["parameters"]
+profile = "digits"
+store = "runs"
+epochs = 40
+ratio = 0.5
+threshold = 0.944
+seed = 0
+
+# %% [markdown]
+# `profile` and `store` are there because every notebook of this book has them; nothing here reads them.
+#
+# ## Data and model
+#
+# Scikit-learn's 8 × 8 digits, as tensors in a `DataLoader`. Nothing in the model knows of pruning: `torch.fx` traces
+# it, and finds that the addition ties the channels of two layers together.
+
+# %%
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.set_num_threads(1)
+digits = load_digits()
+images, labels = torch.tensor(digits.images).float()[:, None] / 16, torch.tensor(digits.target)
+train, test = train_test_split(range(len(labels)), test_size=0.25, stratify=labels, random_state=seed)
+train_set = TensorDataset(images[train], labels[train])
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        self.conv2, self.bn2 = nn.Conv2d(16, 32, 3, 2, padding=1, bias=False), nn.BatchNorm2d(32)
+        self.conv3, self.bn3 = nn.Conv2d(32, 48, 3, padding=1, bias=False), nn.BatchNorm2d(48)
+        self.conv4, self.bn4 = nn.Conv2d(48, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x):
+        x = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        x = F.relu(x + self.bn4(self.conv4(F.relu(self.bn3(self.conv3(x))))))
+        return self.head(x.mean((2, 3)))
+
+
+# %% [markdown]
+# ## The loop
+#
+# Without the lines that name `pruner` it is an ordinary training loop. The threshold is the paper's for the gradient
+# criterion, tuned on a ResNet50. In a network of few layers one channel weighs more ([](../../method.md)), so take it as a
+# setting of your own. `fallback` is the epoch to prune in if EPI stays below it; without one such a run stays dense.
+
+# %%
+import pat
+
+torch.manual_seed(seed)
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+shuffled = torch.Generator().manual_seed(seed)
+batches = DataLoader(train_set, batch_size=50, shuffle=True, drop_last=True, generator=shuffled)
+example = images[:1]
+before = pat.cost.measure(model, example)
+
+pruner = pat.PruningAwareTraining(
+    model,
+    optimizer,
+    example,
+    ratio=ratio,
+    steps_per_epoch=len(batches),
+    policy=pat.policy.EPI(threshold, fallback=epochs // 2),
+)
+for _ in range(epochs):
+    for x, y in batches:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        pruner.step()
+        optimizer.step()
+        pruner.after_step()
+    pruner.end_epoch()
+
+# %% [markdown]
+# ## When it pruned, and why
+#
+# `end_epoch` returns a report, and keeps it in `pruner.reports`. After each dense epoch it has the structure that
+# pruning would leave now, and EPI, which compares that structure with those of the epochs before. EPI is undefined
+# until there are enough of them, and triggers once it is high and not falling; the next epoch prunes. It does so in
+# steps and ranks anew after each, so the structure that is left can be another one than the structure watched.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: EPI after each dense epoch, and its threshold. Right: the channels of each layer that pruning would leave, and in the pruning epoch the channels that it did leave.", "name": "fig-own-model"}, "image": {"alt": "Two panels over the epochs. Left, EPI as a line with markers and the threshold as a dashed line. Right, one line a layer with the number of channels left. A vertical line in both marks the epoch that pruned."}}
+from pat.study import figures
+
+figures.style()
+figures.pruning_run(pruner.reports, threshold)
+
+# %% tags=["hide-input"]
+for report in pruner.reports:
+    if report.counts:
+        epi = "undefined" if report.epi is None else f"{report.epi:.3f}"
+        print(f"epoch {report.epoch:2d}  {report.status:5s}  EPI {epi:9s}  {report.counts}")
+
+# %% [markdown]
+# ## What is left
+#
+# The model was made smaller in place, and the optimizer went on with the momentum of the channels that stayed.
+
+# %%
+model.eval()
+after = pat.cost.measure(model, example)
+with torch.no_grad():
+    accuracy = (model(images[test]).argmax(1) == labels[test]).float().mean().item()
+print(f"status: {pruner.status}")
+print(
+    f"channels: { {name: m.out_channels for name, m in model.named_modules() if isinstance(m, nn.Conv2d)} }"
+)
+print(f"multiply-accumulates of an image: {before.macs:,} before, {after.macs:,} now")
+print(f"parameters: {before.parameters:,} before, {after.parameters:,} now")
+print(f"test accuracy after the last epoch: {100 * accuracy:.1f} % (one seed: {seed})")
+
+# %% [markdown]
+# ## Keep it
+#
+# A pruned model has other shapes than the class that made it. It is saved as weights and structure, without code, and
+# loads into a fresh model.
+
+# %%
+import tempfile
+from pathlib import Path
+
+with tempfile.TemporaryDirectory() as folder:
+    file = Path(folder) / "pruned.safetensors"
+    pat.save_pruned(model, file, {"trained on": "scikit-learn's digits"})
+    again = pat.load_pruned(Net(), file).eval()
+    print(pat.read_notes(file), f"{file.stat().st_size:,} bytes")
+print("the same outputs:", torch.equal(again(example), model(example)))
+
+# %% [markdown]
+# ## The signal alone
+#
+# For a loop that does its own pruning, or only wants to know when a structure has settled. The same parts in four
+# steps: channel groups from a trace, scores from gradients, the structure of the best channels, and the indicator. Same
+# seed and same data, so these are the values from above, up to the trigger.
+
+# %%
+torch.manual_seed(seed)
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+batches = DataLoader(train_set, 50, shuffle=True, drop_last=True, generator=shuffled.manual_seed(seed))
+
+groups = pat.channels.trace(model, example)
+neurons = groups.neurons()  # what can be pruned: all but the convolution that reads the input
+filters = {name: group.multiplicity for name, group in neurons.items()}
+keep = pat.structure.kept_count(sum(neurons[name].size * m for name, m in filters.items()), ratio)
+scores = pat.importance.TaylorScores(model, neurons)
+indicator = pat.EarlyPruningIndicator(threshold)
+
+for _ in range(epochs):
+    for x, y in batches:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        scores.add()
+        optimizer.step()
+    kept = pat.structure.top_channels(scores.mean(), keep, filters, min_channels=1)
+    indicator.update(pat.structure.channel_counts(kept, neurons))
+    scores.reset()
+    if indicator.triggered:
+        break
+print("triggered after epoch", indicator.trigger_epoch)
+print("values:", [None if value is None else round(value, 3) for value in indicator.values])
+
+# %% tags=["hide-input"]
+common = min(len(indicator.values), sum(report.status == "dense" for report in pruner.reports))
+same = indicator.values[:common] == [report.epi for report in pruner.reports[:common]]
+print(f"the same values as in the loop above, over its {common} dense epochs: {same}")
+
+# %% [markdown]
+# What comes next is yours. One call takes the channels out at once, optimizer included:
+
+# %%
+pat.surgery.remove(model, kept, groups=groups, optimizer=optimizer)
+print(pat.cost.measure(model, example))
+
+# %% [markdown]
+# ## A model that is refused
+#
+# An operation through which channels cannot be followed is named before any training. Group normalisation mixes the
+# channels of a group, so that removing one would change the others. Leaving the layers before it whole is enough; a rule
+# for an operation of your own can be registered with {py:func}`pat.channels.register`.
+
+# %%
+from collections import OrderedDict
+
+normalised = nn.Sequential(
+    OrderedDict(
+        first=nn.Conv2d(1, 16, 3, padding=1),
+        mixes=nn.GroupNorm(4, 16),
+        second=nn.Conv2d(16, 32, 3, padding=1),
+        act=nn.ReLU(),
+        third=nn.Conv2d(32, 32, 3, padding=1),
+        pool=nn.AdaptiveAvgPool2d(1),
+        flat=nn.Flatten(),
+        head=nn.Linear(32, 10),
+    )
+)
+try:
+    pat.channels.trace(normalised, example)
+except pat.UnsupportedOperation as refused:
+    print("refused:", refused)
+print("prunable with exclude:", list(pat.channels.trace(normalised, example, exclude=["first"]).neurons()))
+
+# %% [markdown]
+# **What it shows.** The interface, on one run. **What it does not.** Whether the moment was a good one: that needs runs
+# that prune at other moments, which is the [oracle sweep](oracle_sweep.ipynb). The same loop with gradient accumulation,
+# mixed precision and other optimizers, and where each call belongs: [](../../reuse.md).
+#
+# **Cost.** Two short trainings on one thread, under a minute.
