@@ -1,5 +1,7 @@
 """Analysis: records in, tidy tables and intervals out; nothing here trains or draws."""
 
+from pat.study.analysis.in_training import at_epi, rivals_table
+from pat.study.analysis.in_training_tables import literature_table, rival_accuracies, rival_gaps
 from pat.study.analysis.intervals import CONFIDENCE, Interval, interval
 from pat.study.analysis.picks import tuned_thresholds
 from pat.study.analysis.plateau import plateaus
@@ -54,6 +56,7 @@ __all__ = [
     "MEASURES",
     "Interval",
     "Settling",
+    "at_epi",
     "beside_the_paper",
     "by_epoch",
     "contrasts",
@@ -65,6 +68,7 @@ __all__ = [
     "epi_epochs",
     "interval",
     "kept_shares",
+    "literature_table",
     "motion_table",
     "one_shot_similarity",
     "oracle",
@@ -79,6 +83,9 @@ __all__ = [
     "ranking_motion",
     "regret_by_ratio",
     "regrets",
+    "rival_accuracies",
+    "rival_gaps",
+    "rivals_table",
     "rules",
     "rules_table",
     "runs_table",

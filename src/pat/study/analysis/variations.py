@@ -213,7 +213,8 @@ def variation_table(table: pd.DataFrame, paper: Paper) -> pd.DataFrame:
         mean, spread, n = (paper.number(f"{at}.{name}").text for name in ("diff_mean", "diff_std", "n"))
         psi = paper.number(f"{at}.similarity").text if kind == "other" else ""
         rows.append([mean, spread, "", "", "", psi, n])
-        index.append(("paper: ResNet50, ImageNet", KIND_NAMES[kind]))
+        percent = paper.number("similar_structure.ratio").text
+        index.append((f"{percent} %", f"{KIND_NAMES[kind]} (paper: ResNet50, ImageNet)"))
     columns = ["|difference|", "its SD", "difference", "between draws", "excess", "Ψ", "runs (seeds)"]
     return pd.DataFrame(rows, pd.MultiIndex.from_tuples(index, names=["ratio", "masks"]), columns)
 

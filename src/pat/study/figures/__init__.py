@@ -1,10 +1,17 @@
 """Figures: tables in, one consistent style out; colours mean the same thing through the whole book."""
 
 from pat.study.figures.audit import dense_costs, policy_losses
+from pat.study.figures.in_training import accuracy_by_computation
 from pat.study.figures.policies import picked_epochs, regret_by_policy, threshold_curves, window_maps
 from pat.study.figures.pretrained import pretrained_by_ratio
 from pat.study.figures.stability import epi_curves, hover_epi, measure_curves, signal_curves
 from pat.study.figures.structure import settling_maps
+from pat.study.figures.sweep import accuracy_by_epoch, hover_accuracy
+from pat.study.figures.tickets import ticket_curves
+from pat.study.figures.training import pruning_run
+from pat.study.figures.triggers import trigger_epochs_by_ratio
+from pat.study.figures.variations import accuracy_by_mask, distance_by_kind
+
 from pat.study.figures.style import (
     CRITERION_COLOURS,
     DENSE_COLOUR,
@@ -15,11 +22,6 @@ from pat.study.figures.style import (
     ratio_colours,
     style,
 )
-from pat.study.figures.sweep import accuracy_by_epoch, hover_accuracy
-from pat.study.figures.tickets import ticket_curves
-from pat.study.figures.training import pruning_run
-from pat.study.figures.triggers import trigger_epochs_by_ratio
-from pat.study.figures.variations import accuracy_by_mask, distance_by_kind
 
 __all__ = [
     "CRITERION_COLOURS",
@@ -27,6 +29,7 @@ __all__ = [
     "MEASURE_COLOURS",
     "PALETTE",
     "POLICY_COLOURS",
+    "accuracy_by_computation",
     "accuracy_by_epoch",
     "accuracy_by_mask",
     "dense_costs",

@@ -56,7 +56,7 @@ def distance_by_kind(table: pd.DataFrame, paper: Paper) -> Figure:
 
     Args:
         table: of :func:`pat.study.analysis.variations_table`.
-        paper: its means, drawn as open diamonds with their standard deviations.
+        paper: its means at its one ratio, drawn as open diamonds with their standard deviations.
 
     Returns:
         A panel a ratio: means over seeds with 95 % intervals, every seed as a dot; a short line is the mean
@@ -69,7 +69,8 @@ def distance_by_kind(table: pd.DataFrame, paper: Paper) -> Figure:
         for place, kind in enumerate(kinds):
             part = found[(found["ratio"] == ratio) & (found["kind"] == kind)]
             _distances(axis, place, part, _LOOKS[kind])
-            _printed(axis, place + 0.28, kind, paper)
+            if 100 * ratio == paper.number("similar_structure.ratio").value:
+                _printed(axis, place + 0.28, kind, paper)
         axis.set_xticks(range(len(kinds)), [_SHORT[kind] for kind in kinds])
         axis.grid(False, axis="x")
         axis.set(title=f"{100 * ratio:g} % pruned", xlim=(-0.6, max(len(kinds), 1) - 0.4))
