@@ -265,6 +265,73 @@ def test_reader_can_switch_to_dark(visit: Visit, address: str) -> None:
     assert seen == {"light", "dark"}
 
 
+VERDICT_ROWS = ".verdicts tbody tr"
+
+
+def test_claims_are_chosen_by_verdict_with_the_keyboard(visit: Visit, address: str) -> None:
+    visit.go(f"{address}/index.html")
+    table = visit.page.locator(".verdicts table").first
+    rows = table.locator("tbody tr")
+    buttons = visit.page.locator(".verdict-filter").first.locator("button")
+    total = rows.count()
+    assert total >= 18
+    assert buttons.count() >= 2
+    counts = []
+    for index in range(buttons.count()):
+        button = buttons.nth(index)
+        name, number = button.inner_text().rsplit(": ", 1)
+        button.focus()
+        visit.page.keyboard.press("Enter" if index % 2 else "Space")
+        assert button.get_attribute("aria-pressed") == "true"
+        assert visit.page.locator('.verdict-filter button[aria-pressed="true"]').count() >= 1
+        shown = [row for row in rows.all() if row.is_visible()]
+        assert len(shown) == int(number) > 0
+        if index:
+            assert {row.locator(".verdict").inner_text().strip() for row in shown} == {name}
+            counts.append(int(number))
+    assert sum(counts) == total
+    assert not visit.faults, "\n".join(visit.faults)
+
+
+def test_a_chosen_verdict_stays_chosen_on_a_phone(visit: Visit, address: str) -> None:
+    visit.page.set_viewport_size(PHONE)
+    visit.go(f"{address}/index.html")
+    button = visit.page.locator(".verdict-filter").first.locator("button").nth(1)
+    button.click()
+    rows = visit.page.locator(".verdicts table").first.locator("tbody tr")
+    assert sum(row.is_visible() for row in rows.all()) == int(button.inner_text().rsplit(": ", 1)[1])
+    assert visit.page.evaluate(TOO_WIDE) == []
+    card = next(row for row in rows.all() if row.is_visible())
+    assert card.evaluate("row => getComputedStyle(row).display") == "block"
+
+
+def test_without_scripts_every_claim_is_there(browser: Any, address: str) -> None:
+    context = browser.new_context(viewport=DESKTOP, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}/index.html")
+    rows = page.locator(VERDICT_ROWS).all()
+    assert len(rows) >= 18
+    assert all(row.is_visible() for row in rows)
+    assert page.locator(".verdict-filter").count() == 0
+    context.close()
+
+
+def test_a_number_leads_to_the_records_behind_it(visit: Visit, address: str) -> None:
+    visit.go(f"{address}/index.html")
+    visit.page.locator(f"{VERDICT_ROWS} td:nth-child(3) a").first.click()
+    visit.page.wait_for_load_state("load")
+    assert "evidence.html#evidence-" in visit.page.url
+    target = visit.page.locator(f'[id="{visit.page.url.rsplit("#", 1)[1]}"]')
+    values = target.locator("xpath=following::details").first
+    values.locator("summary").click()
+    link = values.locator("a").first
+    link.wait_for(state="visible")
+    answer = visit.page.request.get(f"{address}/{link.get_attribute('href')}")
+    assert answer.status == 200
+    assert answer.json()["id"].startswith(link.inner_text())
+    assert not visit.faults, "\n".join(visit.faults)
+
+
 def test_notebooks_can_be_downloaded(visit: Visit, address: str, request: pytest.FixtureRequest) -> None:
     folder = request.config.getoption("--book")
     chapters = [name for name in pages(folder) if name.startswith("executed/")]

@@ -452,7 +452,7 @@ def test_prunetrain_is_compared_at_the_share_that_removes_as_much() -> None:
     theirs = spec(None).model_copy(update={"prunetrain": PruneTrain(share=0.2, interval=2, threshold=0.02)})
     records = [
         settled(0),
-        priced(scored(spec(3), 70.0), 40, 0.65),
+        priced(scored(spec(3), 70.0), 40, 0.65).model_copy(update={"history": ()}),
         priced(scored(theirs, 72.0), 60, 0.9).model_copy(update={"history": ()}),
     ]
     found = evidence(*records, profile=with_experiments(prunetrain=own), preset="mine")

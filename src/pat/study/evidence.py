@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import pandas as pd
@@ -26,10 +27,12 @@ class Sample:
     Attributes:
         values: by seed.
         records: ids by seed, of the same seeds.
+        files: measurements beside the records that all values hang on.
     """
 
     values: Mapping[int, float] = field(default_factory=dict)
     records: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, values: "Mapping[int, float] | pd.Series[Any]", records: Iterable[Record]) -> Self:
@@ -47,6 +50,7 @@ def paired(function: Callable[..., float], *samples: Sample) -> Sample:
     return Sample(
         {seed: float(function(*(sample.values[seed] for sample in samples))) for seed in seeds},
         {seed: tuple(dict.fromkeys(i for s in samples for i in s.records[seed])) for seed in seeds},
+        tuple(dict.fromkeys(file for sample in samples for file in sample.files)),
     )
 
 
@@ -113,10 +117,16 @@ class Evidence:
         return experiments.names(self.profile, self.preset) if self.settings else []
 
     def _stages(self, name: str) -> tuple[Record, ...]:
-        """Stage after stage, because what a later one runs hangs on the records of an earlier one."""
+        """Stage after stage, because what a later one runs hangs on the records of an earlier one.
+
+        Where one of them failed, the runs that hang on its result cannot be named, and there are none.
+        """
         records: tuple[Record, ...] = ()
         while True:
-            specs = experiments.specs(name, self.profile, self.preset, records, self.store)
+            try:
+                specs = experiments.specs(name, self.profile, self.preset, records, self.store)
+            except ValueError:
+                return records
             found = self._read(specs)
             if len(found) == len(records):
                 return found

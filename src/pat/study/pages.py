@@ -106,10 +106,16 @@ def evidence_page(study: Study, book: Path) -> str:
     """
     name, by_id = study.profile.name, {record.id: record for record in study.evidence.records}
 
-    def link(run_id: str) -> str:
-        spec = by_id[run_id].spec
-        path = Path(os.path.relpath(str(study.evidence.store.file(spec)), str(book))).as_posix()
-        return f'[{run_id[:8]}](<path:{path}> "{spec.title}")'
+    def to(file: Path) -> str:
+        return f"<path:{Path(os.path.relpath(str(file), str(book))).as_posix()}>"
+
+    def links(seed: int, finding: Finding) -> str:
+        specs = {run_id: by_id[run_id].spec for run_id in finding.sample.records[seed]}
+        found = [
+            f'[{run_id[:8]}]({to(study.evidence.store.file(spec))} "{spec.title}")'
+            for run_id, spec in specs.items()
+        ]
+        return " ".join(found + [f"[{file.name}]({to(file)})" for file in finding.sample.files])
 
     blocks = [f"## {study.profile.title}"]
     for verdict in study.verdicts:
@@ -119,7 +125,7 @@ def evidence_page(study: Study, book: Path) -> str:
         blocks += [claim.untested] if claim.untested else []
         for number, finding in enumerate(verdict.findings, 1):
             blocks.append(f"({_label(name, claim, number)})=\n{_told(finding, study.tested_parts)}")
-            blocks += [_values(finding, link)] if finding.sample.values else []
+            blocks += [_values(finding, links)] if finding.sample.values else []
     return "\n\n".join(blocks) + "\n"
 
 
@@ -139,12 +145,11 @@ def _documented(statistic: str) -> str:
     return f"{{py:obj}}`{statistic} <{STATISTICS[statistic].__module__}.{statistic}>`"
 
 
-def _values(finding: Finding, link: Callable[[str], str]) -> str:
+def _values(finding: Finding, links: Callable[[int, Finding], str]) -> str:
     digits = _DIGITS[finding.part.unit] + 1
     rows = ["| Seed | Value | Records |", "| --- | --- | --- |"]
     for seed, value in sorted(finding.sample.values.items()):
-        links = " ".join(link(run_id) for run_id in finding.sample.records[seed])
-        rows.append(f"| {seed} | {value:.{digits}f} | {links} |")
+        rows.append(f"| {seed} | {value:.{digits}f} | {links(seed, finding)} |")
     return ":::{dropdown} Values and records\n" + "\n".join(rows) + "\n:::"
 
 

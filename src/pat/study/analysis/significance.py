@@ -8,8 +8,8 @@ from scipy import stats
 
 from pat.study.analysis.intervals import Interval
 
+# Where a mean has to lie, an open interval; an end may be infinite.
 Region = tuple[float, float]
-"""Where a mean has to lie, an open interval; an end may be infinite."""
 
 
 def p_values(values: Sequence[float], region: Region) -> tuple[float, float]:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pat.study.evidence import Evidence, Sample
 from pat.study.spec import explain
 from pat.study.statistics.policies import policy_regret, regret_difference, threshold_difference
+from pat.study.statistics.rivals import rival_difference
+from pat.study.statistics.speed import cost_ratio, macs_difference, step_difference, training_saving
 from pat.study.statistics.stability import (
     epi_ratio_trend,
     epi_trend,
@@ -43,6 +45,11 @@ _FUNCTIONS: tuple[Callable[..., Sample], ...] = (
     policy_regret,
     regret_difference,
     threshold_difference,
+    macs_difference,
+    step_difference,
+    training_saving,
+    cost_ratio,
+    rival_difference,
     ticket_difference,
     variation_distance,
     variation_contrast,

@@ -7,14 +7,14 @@ from pat.study.analysis import picks, policies
 from pat.study.evidence import Evidence, Network, Sample, paired
 from pat.study.record import Record
 
+# Names as in pat.study.analysis.policies.POLICIES.
 Policy = Literal["random", "init", "predefined", "epi", "tuned"]
-"""Names as in :data:`pat.study.analysis.policies.POLICIES`."""
 
 
 def policy_regret(evidence: Evidence, network: Network, criterion: Criterion, policy: Policy) -> Sample:
     """What a policy loses against the oracle, in points, mean over the sweep's ratios.
 
-    See :func:`pat.study.analysis.policies.policy_regret`. ``tuned`` hangs on the thresholds too, which are
+    See :func:`~pat.study.analysis.policies.policy_regret`. ``tuned`` hangs on the thresholds too, which are
     tuned on the bottleneck network's runs of all seeds.
     """
     runs = _runs(evidence)

@@ -15,7 +15,7 @@ Epochs = Annotated[int, Field(ge=0)]
 def ticket_difference(evidence: Evidence, ratio: Ratio, rewind: Epochs) -> Sample:
     """Pruning in training minus its mask on the weights after ``rewind`` epochs, test accuracy in points.
 
-    See :func:`pat.study.analysis.tickets.ticket_difference`.
+    See :func:`~pat.study.analysis.tickets.ticket_difference`.
     """
     own = evidence.settings and evidence.settings.tickets
     if not own or ratio not in own.ratios or rewind not in own.rewind:
@@ -28,7 +28,7 @@ def ticket_difference(evidence: Evidence, ratio: Ratio, rewind: Epochs) -> Sampl
 def variation_distance(evidence: Evidence, ratio: Ratio, kind: variations.Kind) -> Sample:
     """Mean absolute difference of other masks' test accuracy to the original's, in points.
 
-    See :func:`pat.study.analysis.variations.variation_distance`.
+    See :func:`~pat.study.analysis.variations.variation_distance`.
     """
     own = evidence.settings and evidence.settings.variations
     if not own or ratio not in own.ratios:
@@ -47,7 +47,7 @@ def variation_contrast(evidence: Evidence, ratio: Ratio) -> Sample:
 def pretrained_difference(evidence: Evidence, budget: pretrained.Budget) -> Sample:
     """EPI minus train, prune, finetune, test accuracy in points, mean over the ratios.
 
-    See :func:`pat.study.analysis.pretrained.pretrained_difference`.
+    See :func:`~pat.study.analysis.pretrained.pretrained_difference`.
     """
     runs = evidence.experiment("pretrained")
     values = pretrained.pretrained_difference(runs, evidence.profile, evidence.preset, budget)
