@@ -80,7 +80,8 @@ display(
 #
 # Regret in points of test accuracy, mean over the ratios, then mean over the seeds ± half its 95 % interval. Under
 # each row stands what the paper prints for the network that ours stands in for. **The paper's rows are ImageNet at
-# other scales of network, schedule and ratio grid**: signs and order can be compared, sizes cannot.
+# other scales of network, schedule and ratio grid**: signs and order can be compared, sizes cannot. Where one of its
+# cells is empty, the paper prints a dash or has no such policy.
 
 # %% tags=["hide-input"]
 caption = "Regret in points against the oracle chosen on validation; smaller is better."

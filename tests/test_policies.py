@@ -450,6 +450,34 @@ def test_the_papers_values_come_as_printed_and_a_dash_is_none() -> None:
     assert set(printed["architecture"]) == {*load_profile("digits").architectures, OVERALL}
 
 
+def test_tables_keep_the_order_of_the_profile() -> None:
+    blocks = [
+        block((4,), FIRST, ratios=(0.2, 0.5)),
+        block((4,), SECOND),
+        block((4,), FIRST, "magnitude"),
+    ]
+    records = []
+    for seed in (0, 1):
+        first = trunk(SETTLES, seed=seed)
+        other = trunk(SETTLES, seed=seed, architecture=SECOND)
+        one = {4: (70.0, 70.0)}
+        records += sweep_of(first, one, ratio=0.5) + sweep_of(first, one, ratio=0.2)
+        records += sweep_of(first, one, "magnitude") + sweep_of(other, one)
+    scale = profile(*(cells.model_copy(update={"seeds": (0, 1)}) for cells in blocks))
+    table = regrets(records, scale)
+    assert picks_table(table).index.tolist() == [
+        (FIRST, "gradient", "20 %"),
+        (FIRST, "gradient", "50 %"),
+        (SECOND, "gradient", "50 %"),
+        (FIRST, "magnitude", "50 %"),
+    ]
+    assert triggered_table(table).index.tolist() == [
+        ("gradient", FIRST),
+        ("gradient", SECOND),
+        ("magnitude", FIRST),
+    ]
+
+
 def test_silence_is_counted_and_shown() -> None:
     accuracies = {0: (60.0, 60.0), 4: (70.0, 70.0), 8: (80.0, 80.0)}
     records = sweep_of(trunk(SETTLES), accuracies) + sweep_of(trunk(NEVER, seed=1), accuracies)

@@ -140,7 +140,8 @@ def picks_table(table: pd.DataFrame) -> pd.DataFrame:
     epochs = chosen["epoch"].map("{:.0f}".format)
     silent = chosen["triggered"] == False  # noqa: E712 - None is neither
     chosen = chosen.assign(text=epochs.where(~silent, "(" + epochs + ")"))
-    wide = chosen.pivot_table(index=keys, columns="policy", values="text", aggfunc=", ".join, sort=True)
+    wide = chosen.pivot_table(index=keys, columns="policy", values="text", aggfunc=", ".join)
+    wide = wide.reindex(pd.MultiIndex.from_frame(table[keys].drop_duplicates()))
     wide = wide[[policy for policy in POLICIES if policy in wide]].fillna("")
     wide.index = pd.MultiIndex.from_tuples(
         [(network, criterion, f"{100 * ratio:g} %") for network, criterion, ratio in wide.index],
@@ -159,7 +160,10 @@ def triggered_table(table: pd.DataFrame) -> pd.DataFrame:
         Indexed by criterion and network; columns by policy, text.
     """
     fired = table[table["policy"].isin(["epi", "tuned"])].assign(fired=lambda t: t["triggered"].astype(bool))
-    counts = fired.groupby(["criterion", "architecture", "policy"])["fired"].agg(["sum", "size"])
+    keys = ["criterion", "architecture"]
+    order = fired[keys].drop_duplicates().sort_values("criterion", kind="stable")
+    counts = fired.groupby([*keys, "policy"])["fired"].agg(["sum", "size"])
     text = counts["sum"].astype(str) + " of " + counts["size"].astype(str)
-    wide = text.unstack("policy").rename_axis(index=["criterion", "network"], columns=None)
+    wide = text.unstack("policy").reindex(pd.MultiIndex.from_frame(order))
+    wide = wide.rename_axis(index=["criterion", "network"], columns=None)
     return wide.rename(columns=POLICY_NAMES)

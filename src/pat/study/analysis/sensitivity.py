@@ -23,7 +23,8 @@ PATIENCES = (0, 1, 3, 5, 8)
 def threshold_curve(records: Iterable[Record], profile: Profile, preset: str = "full") -> pd.DataFrame:
     """What EPI would lose with any other threshold, mean over the ratios of each seed.
 
-    Each row stands for the thresholds from above the previous row's up to its own: no pick changes between.
+    Each row stands for the thresholds from above those of the row before (of its seed) up to its own: no pick
+    changes between.
     A pick between two epochs that were run counts linearly between them.
 
     Args:
@@ -187,7 +188,7 @@ def _regret(cell: Cell, epoch: float) -> float:
 def _means(rows: Sequence[tuple[object, ...]], keys: list[str]) -> pd.DataFrame:
     values = ["regret", "triggered", "epoch"]
     table = pd.DataFrame(rows, columns=[*keys, *values]).astype(dict.fromkeys(values, float))
-    return table.groupby(keys, as_index=False, sort=True)[values].mean()
+    return table.groupby(keys, as_index=False, sort=False)[values].mean()
 
 
 def settings_table(records: Iterable[Record], profile: Profile, setting: Setting) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, MaxNLocator, StrMethodFormatter
 
 from pat.study.analysis import summary
@@ -180,6 +181,7 @@ def window_maps(table: pd.DataFrame, used: tuple[int, int]) -> Figure:
     criteria = _criteria(table)
     figure, axes = _panels(criteria, height=3.9, width=4.9, sharey=True)
     means = table.groupby(["criterion", "look_back", "patience"])[["regret", "triggered"]].mean()
+    halo = [withStroke(linewidth=5, foreground="white")]
     highest = max(float(means["regret"].max()), 1.0) if len(means) else 1.0
     for axis, criterion in zip(axes, criteria, strict=True):
         own = means.xs(criterion, level="criterion")
@@ -193,7 +195,9 @@ def window_maps(table: pd.DataFrame, used: tuple[int, int]) -> Figure:
                     cbar=criterion == criteria[-1], cbar_kws={"label": "regret (points)"})  # fmt: skip
         if used[0] in regret.index and used[1] in regret.columns:
             corner = (list(regret.columns).index(used[1]), list(regret.index).index(used[0]))
-            axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="red", linewidth=2))
+            axis.add_patch(
+                Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=2, path_effects=halo)
+            )
         axis.set(title=f"{criterion} criterion", xlabel="patience", ylabel="look-back r")
         axis.tick_params(rotation=0)
     return finished(figure)
