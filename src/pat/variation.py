@@ -1,6 +1,6 @@
 """Other masks for one network: the same structure with other channels, or another structure (Sec. 4.5)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from pat.stability import similarity
 from pat.structure import channel_counts
 
 Kept = Mapping[str, Tensor]
+_DIVISIONS = 20  # of the groups into givers and takers, until one has room enough
 
 
 def same_structure(kept: Kept, generator: torch.Generator) -> dict[str, Tensor]:
@@ -54,20 +55,43 @@ def other_structure(
     weight = {name: groups[name].multiplicity if by_filter else 1 for name in names}
     counts = {name: int(mask.sum()) for name, mask in kept.items()}
     start = _structure(counts, kept, groups, by_filter)
-    total = sum(counts[name] * weight[name] for name in names)
+    for _ in range(_DIVISIONS):
+        found, psi = _moved(
+            counts,
+            kept,
+            weight,
+            lambda c: similarity(start, _structure(c, kept, groups, by_filter)),
+            target,
+            generator,
+        )
+        if found is not None:
+            return {name: _draw(kept[name].numel(), found[name], generator) for name in names}
+    raise ValueError(f"no structure of similarity {target} was found; the last came to {psi:.3f}")
+
+
+def _moved(
+    before: Mapping[str, int],
+    kept: Kept,
+    weight: Mapping[str, int],
+    psi_of: Callable[[Mapping[str, int]], float],
+    target: float,
+    generator: torch.Generator,
+) -> tuple[dict[str, int] | None, float]:
+    """Channels moved from one random half of the groups to the other (None if that is full first), and Psi."""
+    names, counts = list(before), dict(before)
     order = [names[i] for i in torch.randperm(len(names), generator=generator).tolist()]
     givers, takers = order[: len(order) // 2], order[len(order) // 2 :]
-    size = total
+    size = total = sum(counts[name] * weight[name] for name in names)
     while True:
-        psi = similarity(start, _structure(counts, kept, groups, by_filter))
+        psi = psi_of(counts)
         able = [n for n in takers if counts[n] < kept[n].numel() and size + weight[n] <= total]
         step = 1
         if not able and psi <= target:
-            return {name: _draw(kept[name].numel(), counts[name], generator) for name in names}
+            return counts, psi
         if not able:  # nothing fits into the gap: make it wider
             able, step = [name for name in givers if counts[name] > 1], -1
         if not able or all(counts[name] == kept[name].numel() for name in takers):
-            raise ValueError(f"no structure of similarity {target} was found; the nearest has {psi:.3f}")
+            return None, psi
         chosen = able[int(torch.randint(len(able), (), generator=generator))]
         counts[chosen] += step
         size += step * weight[chosen]
