@@ -55,6 +55,7 @@ def measure(
     *,
     points: int = 9,
     repeats: int = 5,
+    budget: float = math.inf,
     precision: Precision = "fp32",
     channels_last: bool = False,
     hardware: str | None = None,
@@ -71,6 +72,7 @@ def measure(
         example_input: a batch ``[N, C, H, W]`` of the size that is trained with, on the model's device.
         points: numbers of channels a dimension.
         repeats: visits of each cell.
+        budget: seconds on the wall after which no further round of visits begins.
         precision: autocast type of the forward pass.
         channels_last: memory format.
         hardware: name of the machine; the processor's or accelerator's by default.
@@ -88,7 +90,9 @@ def measure(
     visit = time_layer or _Visit(batch, device, precision, channels_last, now)
     axes = {g: _axes(g, *sizes, points) for g, sizes in largest.items()}
     best: dict[tuple[Geometry, int, int], float] = {}
-    for _ in range(repeats):
+    begin, rounds = time.perf_counter(), 0
+    while rounds < repeats and (rounds == 0 or time.perf_counter() - begin < budget):
+        rounds += 1
         for geometry, (inputs, outputs) in axes.items():
             for c_in in inputs:
                 for c_out in outputs:
@@ -107,7 +111,7 @@ def measure(
         precision=precision,
         channels_last=channels_last,
         clock=kind,
-        repeats=repeats,
+        repeats=rounds,
         layers=layers,
         grids=grids,
     )

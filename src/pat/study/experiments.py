@@ -232,12 +232,13 @@ def _latency_dense(profile: Profile, settings: Experiments, records: Sequence[Re
 def _latency_aware(
     profile: Profile, settings: Experiments, records: Sequence[Record], table: Callable[[], str | None]
 ) -> list[Spec]:
-    """At EPI's epoch, without the penalty and with it."""
+    """At initialisation, at EPI's epoch, and there with the penalty."""
     own = settings.latency
     assert own is not None
     found, checksum = [], table()
     for plain, spec in _at_epi(profile, records, own.ratios, own.seeds):
-        found.append(spec)
+        first = plain.model_copy(update={"policy": AtEpoch(epoch=0)})
+        found += [profile.spec(seed=spec.seed, pruning=first), spec]
         if checksum is None:
             continue
         for weight in own.weights:

@@ -10,6 +10,8 @@ from pat.study.profile import Profile
 from pat.study.record import hardware
 from pat.study.store import AnyStore, Store
 
+_BUDGET = 20.0  # seconds: small networks take five rounds of visits in that time, large ones one
+
 
 class MissingTable(ValueError):
     """A latency table is not where it should be."""
@@ -103,6 +105,7 @@ def _measure(profile: Profile, architecture: str) -> LatencyTable:
             return timing.measure(
                 model,
                 torch.zeros(batch, device=profile.device),
+                budget=_BUDGET,
                 precision=recipe.precision,
                 channels_last=recipe.channels_last,
                 hardware=hardware(profile.device),

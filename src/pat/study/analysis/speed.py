@@ -7,6 +7,7 @@ import pandas as pd
 
 from pat.cost import training_share
 from pat.criteria import Criterion
+from pat.data import load_manifest
 from pat.study.analysis.picks import pick
 from pat.study.analysis.remains import layers_at_start
 from pat.study.profile import Profile
@@ -220,6 +221,12 @@ def cost_ratio(table: pd.DataFrame, ratio: float, value: str = "macs_share") -> 
     """
     ours = by_seed(table, ratio, "epi", "training_share" if value == "macs_share" else "step_training_share")
     return (finetuned_share(table, ratio, value) / ours).dropna()
+
+
+def training_steps(profile: Profile) -> int:
+    """Training steps of one run of a profile; an epoch's incomplete last batch is dropped."""
+    images, recipe = load_manifest(profile.dataset).splits["train"].count, profile.recipe
+    return recipe.epochs * (max(1, images // recipe.batch_size) // recipe.slices)
 
 
 def kept_by_choice(

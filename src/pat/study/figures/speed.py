@@ -1,7 +1,7 @@
 """Measured speed against accuracy (Fig. 5) and multiply-accumulates, channels by layer, training costs."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -18,14 +18,19 @@ from pat.study.analysis.speed_tables import CHOICE_NAMES
 from pat.study.audit.numbers import Paper
 from pat.study.figures.style import (
     DENSE_COLOUR,
-    PALETTE,
     POLICY_COLOURS,
     POLICY_MARKERS,
+    RIVAL_COLOUR,
     finished,
     with_legend,
 )
 
 _WAYS = {"pat": "PaT at EPI's epoch", "finetune": "train, prune, finetune"}
+_LABELS: dict[str, tuple[tuple[int, int], Literal["left", "right"]]] = {
+    "init": ((-5, -11), "right"),
+    "epi": ((5, 5), "left"),
+    "latency": ((6, -11), "left"),
+}
 _DASHES = ("-", "--", ":", "-.")
 
 
@@ -84,8 +89,16 @@ def _curve(axis: Axes, part: pd.DataFrame, choice: str, look: Mapping[str, Any])
             capsize=2,
             linewidth=1,
         )
-        axis.annotate(f"{100 * float(str(ratio)):g} %", (x.mean, y.mean), textcoords="offset points",
-                      xytext=(6, 5), fontsize="x-small", color=colour)  # fmt: skip
+        place, side = _LABELS[choice]
+        axis.annotate(
+            f"{100 * float(str(ratio)):g} %",
+            (x.mean, y.mean),
+            textcoords="offset points",
+            xytext=place,
+            ha=side,
+            fontsize="x-small",
+            color=colour,
+        )
         xs.append(x.mean)
         ys.append(y.mean)
     axis.plot(xs, ys, linewidth=1, alpha=0.7, **look)
@@ -104,6 +117,8 @@ def step_against_macs(table: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(5.6, 4.4))
     for choice in CHOICES:
         part = known[known["choice"] == choice]
+        if part.empty:
+            continue
         axis.plot(
             part["macs_share"], part["step_share"], POLICY_MARKERS[choice], color=POLICY_COLOURS[choice],
             alpha=0.7, markersize=6, label=CHOICE_NAMES[choice],
@@ -127,7 +142,7 @@ def layers_by_choice(kept: pd.DataFrame, title: str) -> Figure:
         kept: of :func:`pat.study.analysis.kept_by_choice`.
         title: the figure's.
     """
-    figure, axis = plt.subplots(figsize=(1.5 * max(len(kept.columns), 1) + 3, 0.3 * len(kept) + 1.4))
+    figure, axis = plt.subplots(figsize=(1.7 * max(len(kept.columns), 1) + 3, 0.3 * len(kept) + 1.4))
     sns.heatmap(
         kept.rename(columns=CHOICE_NAMES), ax=axis, cmap="cividis", vmin=0, vmax=100, annot=True, fmt=".0f",
         cbar_kws={"label": "channels kept (%)"}, annot_kws={"fontsize": "x-small"},
@@ -149,7 +164,7 @@ def training_costs(shares: pd.DataFrame, paper: Paper, ratio: float) -> Figure:
         Bars are means over seeds with 95 % intervals; the dashed line is the dense training.
     """
     panels = {"macs": "multiply-accumulates", "step": "measured time of steps"}
-    colours = {"pat": POLICY_COLOURS["epi"], "finetune": PALETTE[8]}
+    colours = {"pat": POLICY_COLOURS["epi"], "finetune": RIVAL_COLOUR}
     dense = paper.number("cost.dense_usd").value
     printed = {"pat": "cost.pat_usd", "finetune": "cost.train_prune_finetune_usd"}
     figure, axes = plt.subplots(1, len(panels), figsize=(9, 3.8), sharey=True)
