@@ -77,7 +77,7 @@ def _moved(
     target: float,
     generator: torch.Generator,
 ) -> tuple[dict[str, int] | None, float]:
-    """Channels moved from one random half of the groups to the other (None if that is full first), and Psi."""
+    """Channels moved from one random half of the groups to the other (None if that fills first), and Psi."""
     names, counts = list(before), dict(before)
     order = [names[i] for i in torch.randperm(len(names), generator=generator).tolist()]
     givers, takers = order[: len(order) // 2], order[len(order) // 2 :]
