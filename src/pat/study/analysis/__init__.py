@@ -27,6 +27,14 @@ from pat.study.analysis.sensitivity import (
 )
 from pat.study.analysis.settling import Settling, settling_of, settling_table
 from pat.study.analysis.signals import rules, signal_table
+from pat.study.analysis.speed import kept_by_choice, speed_table, training_steps
+from pat.study.analysis.speed_tables import (
+    cost_shares,
+    cost_table,
+    differences_table,
+    price_table,
+    speedup_table,
+)
 from pat.study.analysis.stability import (
     MEASURES,
     epi_against_ratio,
@@ -60,13 +68,17 @@ __all__ = [
     "beside_the_paper",
     "by_epoch",
     "contrasts",
+    "cost_shares",
+    "cost_table",
     "decay_table",
+    "differences_table",
     "early_and_late",
     "emptied_table",
     "epi_against_ratio",
     "epi_epoch",
     "epi_epochs",
     "interval",
+    "kept_by_choice",
     "kept_shares",
     "literature_table",
     "motion_table",
@@ -80,6 +92,7 @@ __all__ = [
     "policy_table",
     "pretrained_accuracies",
     "pretrained_table",
+    "price_table",
     "ranking_motion",
     "regret_by_ratio",
     "regrets",
@@ -93,6 +106,8 @@ __all__ = [
     "settling_of",
     "settling_table",
     "signal_table",
+    "speed_table",
+    "speedup_table",
     "spent_table",
     "stability_table",
     "structures",
@@ -104,6 +119,7 @@ __all__ = [
     "ticket_table",
     "tickets_table",
     "trained_beside",
+    "training_steps",
     "trigger_epochs",
     "trigger_table",
     "triggered_table",

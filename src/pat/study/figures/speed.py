@@ -1,6 +1,6 @@
 """Measured speed against accuracy (Fig. 5) and multiply-accumulates, channels by layer, training costs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -34,7 +34,7 @@ _LABELS: dict[str, tuple[tuple[int, int], Literal["left", "right"]]] = {
 _DASHES = ("-", "--", ":", "-.")
 
 
-def speed_and_accuracy(table: pd.DataFrame, dense: pd.Series) -> Figure:
+def speed_and_accuracy(table: pd.DataFrame, dense: Collection[float]) -> Figure:
     """Test accuracy against the measured speed-up of a training step (the paper's Fig. 5).
 
     Args:
@@ -63,7 +63,7 @@ def speed_and_accuracy(table: pd.DataFrame, dense: pd.Series) -> Figure:
     return with_legend(figure, handles, columns=2)
 
 
-def _dense_point(axis: Axes, dense: pd.Series) -> Line2D:
+def _dense_point(axis: Axes, dense: Collection[float]) -> Line2D:
     found = interval(dense)
     if found.low is not None and found.high is not None:
         axis.axhspan(found.low, found.high, color=DENSE_COLOUR, alpha=0.12, linewidth=0)
