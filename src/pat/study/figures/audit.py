@@ -45,7 +45,7 @@ def policy_losses(losses: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     """Table 1: points lost against the grid search by each policy, one panel a criterion.
 
     Args:
-        losses: of :func:`pat.study.audit.losses`.
+        losses: of :func:`pat.study.audit.policies.losses`.
         names: the policies' names for people, in the legend's order.
     """
     criteria = list(losses["criterion"].unique())
