@@ -27,9 +27,9 @@
 # | EPI, equal time | one schedule of as many epochs as take the time of train, prune, finetune |
 #
 # The number of epochs of equal time is computed for each ratio from what the other runs took on the same machine: the
-# median dense and the median sparse epoch of each run, since single epochs are disturbed, mean over seeds. It is
-# rounded, and the machine was shared, so the table below has what each run took in the end. If EPI stays silent, the
-# network is pruned after a third of its schedule. The threshold is the paper's.
+# median dense and the median sparse epoch of each run, since single epochs are disturbed, mean over seeds. What the
+# runs took in the end is in the table below. If EPI stays silent, the network is pruned after a third of its schedule.
+# The threshold is the paper's.
 
 # %% tags=["parameters"]
 profile = "digits"
@@ -89,6 +89,17 @@ analysis.spent_table(compared).style.set_table_attributes('class="dataframe tabl
     "What the whole training took, the dense one before finetuning included: epochs, minutes (one thread), and "
     "multiply-accumulates in units of one dense run; means over seeds ± half the 95 % interval. Last, the pruning epoch "
     "of each seed, in parentheses where EPI stayed silent."
+)
+
+# %% tags=["hide-input"]
+seconds = analysis.dense_epoch_seconds(records)
+display(
+    Markdown(
+        f"**How equal the times are.** Dense epochs are the same work in all runs; their median took from "
+        f"{seconds.min():.2f} to {seconds.max():.2f} s, by run. As far as the two are apart, other work on the machine "
+        f"has disturbed what was measured, and with it the number of epochs of equal time. Multiply-accumulates are "
+        f"not disturbed; they say what a quiet machine could save at most."
+    )
 )
 
 # %% [markdown]

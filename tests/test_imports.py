@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "pat"
 
 # Everything under src/pat but these is the method, new files too.
-AROUND = {"recipe", "data", "models", "trainer", "paths", "study", "cli", "__main__"}
+AROUND = {"recipe", "data", "architectures", "models", "trainer", "paths", "study", "cli", "__main__"}
 # The method computes with torch; these two serve one function each and are imported there.
 LAZY = {"safetensors", "scipy"}
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}

@@ -5,7 +5,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import fx, nn
 
-from pat.models import build, list_architectures
+from pat.models import _BUILDERS, build, list_architectures
 
 SHAPES = {
     "resnet8-bottleneck": (1, 16),
@@ -29,6 +29,10 @@ def example(name: str) -> tuple[nn.Module, torch.Tensor]:
 class Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, BatchNormAct2d) or super().is_leaf_module(m, module_qualified_name)
+
+
+def test_every_name_has_a_builder_and_every_builder_a_name() -> None:
+    assert list_architectures() == list(_BUILDERS)
 
 
 @pytest.mark.parametrize("name", list_architectures())

@@ -10,6 +10,7 @@ from test_record import ORIGIN
 from pat.study import experiments, figures
 from pat.study.analysis import interval, pretrained_accuracies, pretrained_table, runs_table, spent_table
 from pat.study.analysis.pretrained import (
+    dense_epoch_seconds,
     epochs_of_equal_time,
     pretrained_difference,
     pretrained_differences,
@@ -170,6 +171,14 @@ def test_disturbed_epochs_do_not_count() -> None:
     history = list(own.history)
     history[5] = history[5].model_copy(update={"seconds": 500.0})
     assert training_seconds(own.model_copy(update={"history": tuple(history)})) == training_seconds(own)
+
+
+def test_the_seconds_of_a_dense_epoch_are_of_the_runs_that_have_some() -> None:
+    found = dense_epoch_seconds(RECORDS)
+    assert set(found.index) == {
+        r.id for r in RECORDS if not r.spec.pretrained
+    }  # finetuned ones prune at once
+    assert set(found) == {4.0}
 
 
 def test_tables_hold_ours_and_the_papers() -> None:

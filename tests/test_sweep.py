@@ -359,7 +359,7 @@ def test_a_run_with_an_unexpected_error_does_not_stop_the_others(
     specs = [others[0], lost, *others[1:]]
     told: list[Progress] = []
     with monkeypatch.context() as patch:
-        patch.setattr(sweeps, "run", losing(lost))
+        patch.setattr(runs, "run", losing(lost))
         message = rf"1 runs ended .* {lost.title} \({lost.id[:12]}\): MemoryError: no memory left; 0 that"
         with pytest.raises(RunsLost, match=message) as caught:
             sweep(specs, store, on_progress=told.append)
@@ -376,7 +376,7 @@ def test_runs_that_start_from_a_lost_one_wait(
     settings = recipe(epochs=2, batch_size=747)
     trunk, other = dense(recipe=settings), dense(seed=1, recipe=settings)
     branches = [pruned(p, recipe=settings) for p in (0, 1)]
-    monkeypatch.setattr(sweeps, "run", losing(trunk))
+    monkeypatch.setattr(runs, "run", losing(trunk))
     with pytest.raises(RunsLost, match=rf"{trunk.title} .*; 2 that start from a lost dense run wait"):
         sweep([trunk, *branches, other], store)
     assert [record.spec for record in store.records()] == [other]
@@ -389,7 +389,7 @@ def die(spec: Spec, store: Store, **options: object) -> Record:
 
 
 def test_a_lost_worker_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeps, "run", die)
+    monkeypatch.setattr(runs, "run", die)
     with pytest.raises(WorkerLost, match=r"a training process died .*; the same command goes on"):
         sweep([dense(), dense(seed=1)], store)
     assert store.records() == []

@@ -167,7 +167,7 @@ def with_step_times(table: pd.DataFrame, records: Iterable[Record], speeds: Spee
     """A table of runs with what their training step takes.
 
     Args:
-        table: any with a column ``id``, as of :func:`pat.study.analysis.runs_table`.
+        table: any with a column ``id``, as of :func:`pat.study.analysis.runs.runs_table`.
         records: with the table's runs among them.
         speeds: of one machine; None if nothing was measured.
 

@@ -62,7 +62,7 @@ class Verdict:
 
     @property
     def uncorrected(self) -> str:
-        """The verdict if each part's own 95 % interval decided it, without the correction for their number."""
+        """The verdict if each part's own 95 % interval decided it, uncorrected for their number."""
         return _judge({finding.leaning or finding.outcome for finding in self.findings})
 
     @property

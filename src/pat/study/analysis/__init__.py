@@ -13,7 +13,7 @@ from pat.study.analysis.policy_tables import (
     threshold_table,
     triggered_table,
 )
-from pat.study.analysis.pretrained import pretrained_table
+from pat.study.analysis.pretrained import dense_epoch_seconds, pretrained_table
 from pat.study.analysis.pretrained_tables import pretrained_accuracies, spent_table
 from pat.study.analysis.remains import emptied_table, kept_shares
 from pat.study.analysis.reordering import decay_table, motion_table, ranking_motion
@@ -71,6 +71,7 @@ __all__ = [
     "cost_shares",
     "cost_table",
     "decay_table",
+    "dense_epoch_seconds",
     "differences_table",
     "early_and_late",
     "emptied_table",

@@ -109,6 +109,19 @@ def training_seconds(record: Record) -> float:
     return total
 
 
+def dense_epoch_seconds(records: Iterable[Record]) -> pd.Series:
+    """Median dense epoch of each run that has dense epochs, in seconds, by its id.
+
+    The runs of an experiment do the same work in them, so that only the machine makes them differ.
+    """
+    found = {}
+    for record in records:
+        seconds = [epoch.seconds for epoch in record.history if epoch.phase == "dense"]
+        if seconds:
+            found[record.id] = median(seconds)
+    return pd.Series(found, dtype=float, name="seconds")
+
+
 def epochs_of_equal_time(records: Sequence[Record], ratio: float) -> int:
     """How many epochs EPI's run may take for the time that train, prune, finetune took, mean over seeds.
 

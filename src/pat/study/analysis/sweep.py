@@ -85,8 +85,8 @@ def beside_the_paper(table: pd.DataFrame, profile: Profile, paper: Paper) -> pd.
         profile, paper: their scale, and what to set beside.
 
     Returns:
-        Columns ``quantity``, ``paper`` (ImageNet) and ``here`` (mean over seeds with its interval), as text: the
-        dense networks, and what pruning half of ResNet50 by gradients a few epochs in loses against them.
+        Columns ``quantity``, ``paper`` (ImageNet) and ``here`` (mean over seeds with its interval), as text:
+        the dense networks, and what pruning half of ResNet50 by gradients a few epochs in loses against them.
     """
     rows = []
     for name, architecture in zip(LABELS, profile.architectures, strict=False):

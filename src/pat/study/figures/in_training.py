@@ -16,14 +16,15 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "epi": {"color": POLICY_COLOURS["epi"], "marker": "v"},
     "prunetrain": {"color": RIVAL_COLOUR, "marker": "s"},
 }
-_NAMES = {"dense": "dense", "epi": "PaT by EPI", "prunetrain": "PruneTrain"}
+_NAMES = {"dense": "dense", "epi": "PaT by EPI, by ratio", "prunetrain": "PruneTrain, by ρ"}
+_LABELS = {"dense": (8, 7), "epi": (8, 7), "prunetrain": (5, -14)}  # beside its mark, in points
 
 
 def accuracy_by_computation(table: pd.DataFrame) -> Figure:
     """Test accuracy against the training's multiply-accumulates, one panel a network.
 
     Args:
-        table: of :func:`pat.study.analysis.rivals_table`.
+        table: of :func:`pat.study.analysis.in_training.rivals_table`.
 
     Returns:
         Means over seeds with 95 % intervals both ways, every seed as a dot; PruneTrain's settings are joined.
@@ -35,6 +36,7 @@ def accuracy_by_computation(table: pd.DataFrame) -> Figure:
         own = table[table["architecture"] == network].dropna(subset=["test_accuracy", "saving"])
         for method, look in _LOOKS.items():
             _settings(axis, own[own["method"] == method], look)
+        axis.margins(x=0.09)
         axis.set(title=network, xlabel="training multiply-accumulates (% of dense)")
     axes[0, 0].set_ylabel("test accuracy (%)")
     shown = [method for method in _LOOKS if method in set(table["method"])]
@@ -52,8 +54,14 @@ def _settings(axis: Axes, runs: pd.DataFrame, look: dict[str, Any]) -> None:
         axis.errorbar([spent.mean], [reached.mean], xerr=[wide], yerr=[high], capsize=3, markersize=7,
                       linestyle="none", zorder=3, **look)  # fmt: skip
         places.append((spent.mean, reached.mean))
-        axis.annotate(_label(part), places[-1], xytext=(8, 7), textcoords="offset points", fontsize="small",
-                      color=look["color"])  # fmt: skip
+        axis.annotate(
+            _label(part),
+            places[-1],
+            xytext=_LABELS[str(part["method"].iloc[0])],
+            textcoords="offset points",
+            fontsize="small",
+            color=look["color"],
+        )
     if len(places) > 1:
         axis.plot(*zip(*sorted(places), strict=True), color=look["color"], linewidth=1, alpha=0.6, zorder=1)
 
@@ -61,5 +69,5 @@ def _settings(axis: Axes, runs: pd.DataFrame, look: dict[str, Any]) -> None:
 def _label(runs: pd.DataFrame) -> str:
     ratio, share = runs["ratio"].iloc[0], runs["share"].iloc[0]
     if pd.notna(share):
-        return f"ρ = {share:g}"
+        return f"{share:g}"
     return "" if pd.isna(ratio) else f"{100 * ratio:g} %"

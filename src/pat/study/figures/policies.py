@@ -32,8 +32,8 @@ def regret_by_policy(table: pd.DataFrame, printed: pd.DataFrame) -> Figure:
     """Regret of every policy by network, one panel a criterion (the paper's Table 1).
 
     Args:
-        table: of :func:`pat.study.analysis.regrets`.
-        printed: of :func:`pat.study.analysis.paper_regrets`; drawn as open diamonds.
+        table: of :func:`pat.study.analysis.policies.regrets`.
+        printed: of :func:`pat.study.analysis.policy_tables.paper_regrets`; drawn as open diamonds.
 
     Returns:
         Means over seeds with 95 % intervals, every seed as a dot. The axis is linear up to two points and
@@ -83,7 +83,7 @@ def picked_epochs(table: pd.DataFrame, architecture: str) -> Figure:
     """The epochs that oracle and EPI pick, one mark a seed, by ratio, one panel a criterion.
 
     Args:
-        table: of :func:`pat.study.analysis.regrets`.
+        table: of :func:`pat.study.analysis.policies.regrets`.
         architecture: whose picks to draw.
 
     Returns:
@@ -125,7 +125,7 @@ def threshold_curves(curve: pd.DataFrame, paper: Mapping[str, float], tuned: Map
     """Regret, and the share of runs that EPI prunes, against the threshold; one column a criterion.
 
     Args:
-        curve: of :func:`pat.study.analysis.threshold_curve`.
+        curve: of :func:`pat.study.analysis.sensitivity.threshold_curve`.
         paper, tuned: thresholds by criterion, drawn as vertical lines.
 
     Returns:
@@ -172,7 +172,7 @@ def window_maps(table: pd.DataFrame, used: tuple[int, int]) -> Figure:
     """Regret over look-back and patience, one panel a criterion.
 
     Args:
-        table: of :func:`pat.study.analysis.window_table`.
+        table: of :func:`pat.study.analysis.sensitivity.window_table`.
         used: the study's look-back and patience, framed.
 
     Returns:

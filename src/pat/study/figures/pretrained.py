@@ -26,8 +26,8 @@ def pretrained_by_ratio(table: pd.DataFrame, dense: pd.DataFrame, paper: Paper) 
     """Accuracy of each method by ratio, and what EPI gains over finetuning.
 
     Args:
-        table: of :func:`pat.study.analysis.pretrained_table`.
-        dense: of :func:`pat.study.analysis.runs_table`, the networks before finetuning.
+        table: of :func:`pat.study.analysis.pretrained.pretrained_table`.
+        dense: of :func:`pat.study.analysis.runs.runs_table`, the networks before finetuning.
         paper: its differences, drawn as open diamonds.
 
     Returns:

@@ -38,7 +38,7 @@ def speed_and_accuracy(table: pd.DataFrame, dense: Collection[float]) -> Figure:
     """Test accuracy against the measured speed-up of a training step (the paper's Fig. 5).
 
     Args:
-        table: of :func:`pat.study.analysis.speed_table`; runs without a measured step are left out.
+        table: of :func:`pat.study.analysis.speed.speed_table`; runs without a measured step are left out.
         dense: the dense runs' test accuracies in percent.
 
     Returns:
@@ -108,7 +108,7 @@ def step_against_macs(table: pd.DataFrame) -> Figure:
     """Measured time of a training step against multiply-accumulates, both as shares of the dense network's.
 
     Args:
-        table: of :func:`pat.study.analysis.speed_table`.
+        table: of :func:`pat.study.analysis.speed.speed_table`.
 
     Returns:
         One mark a network; on the diagonal a step is shorter by as much as the network is smaller.
@@ -139,7 +139,7 @@ def layers_by_choice(kept: pd.DataFrame, title: str) -> Figure:
     """Which layers lose their channels: share kept by layer and choice.
 
     Args:
-        kept: of :func:`pat.study.analysis.kept_by_choice`.
+        kept: of :func:`pat.study.analysis.speed.kept_by_choice`.
         title: the figure's.
     """
     figure, axis = plt.subplots(figsize=(1.7 * max(len(kept.columns), 1) + 3, 0.3 * len(kept) + 1.4))
@@ -156,7 +156,7 @@ def training_costs(shares: pd.DataFrame, paper: Paper, ratio: float) -> Figure:
     """What training costs in dense trainings, by ratio, in multiply-accumulates and in time.
 
     Args:
-        shares: of :func:`pat.study.analysis.cost_shares`.
+        shares: of :func:`pat.study.analysis.speed_tables.cost_shares`.
         paper: its prices are drawn as open diamonds.
         ratio: that the paper's prices are for.
 

@@ -32,7 +32,7 @@ def epi_curves(table: pd.DataFrame, architecture: str, tau: Mapping[Criterion, f
     """EPI over the epochs at every ratio, one panel a criterion (the paper's Fig. 6).
 
     Args:
-        table: of :func:`pat.study.analysis.stability_table`.
+        table: of :func:`pat.study.analysis.stability.stability_table`.
         architecture: whose runs to draw.
         tau: threshold of each criterion, a dashed line.
 
@@ -111,7 +111,7 @@ def measure_curves(
     The Hamming distance is drawn as one minus itself, so that up means stable for all.
 
     Args:
-        table: of :func:`pat.study.analysis.stability_table`.
+        table: of :func:`pat.study.analysis.stability.stability_table`.
         architecture, criterion, ratios: which runs, and the panels.
 
     Returns:
@@ -149,10 +149,10 @@ def signal_curves(
     """What every measure's rule looks at, with its thresholds, one panel a measure.
 
     Args:
-        table: of :func:`pat.study.analysis.signal_table`.
+        table: of :func:`pat.study.analysis.signals.signal_table`.
         architecture, criterion: which runs.
         ratios: the curves; rank correlations have one for all.
-        thresholds: by kind, measure and criterion, as :func:`pat.study.analysis.thresholds` has them.
+        thresholds: by kind, measure and criterion, of :func:`pat.study.analysis.triggers.thresholds`.
 
     Returns:
         Means over seeds with 95 % intervals; the first kind of threshold as a dashed, the second as a dotted

@@ -16,7 +16,7 @@ def settling_maps(runs: Sequence[Settling], title: str) -> Figure:
     """Channels per layer over the epochs as heat maps, above EPI's curve on the same epochs.
 
     Args:
-        runs: one a column, of one network and criterion; of :func:`pat.study.analysis.settling_of`.
+        runs: one a column, of one network and criterion; of :func:`pat.study.analysis.settling.settling_of`.
         title: the figure's.
 
     Returns:

@@ -24,12 +24,12 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str, policies: pd.DataF
     """Test accuracy against the pruning epoch, one panel a criterion (the paper's Figs. 3 and 4).
 
     Args:
-        table: of :func:`pat.study.analysis.runs_table`, runs with fixed pruning epochs and dense ones.
+        table: of :func:`pat.study.analysis.runs.runs_table`, runs with fixed pruning epochs and dense ones.
         architecture: whose runs to draw.
-        policies: of :func:`pat.study.analysis.regrets`; the epochs that EPI picks are marked at the bottom.
+        policies: of :func:`pat.study.analysis.policies.regrets`; EPI's epochs are marked at the bottom.
 
     Returns:
-        Means over seeds with 95 % intervals, every seed as a dot (a cross if it collapsed), the dense run as a
+        Means over seeds with 95 % intervals, a dot a seed (a cross if it collapsed), the dense run as a
         dashed line with its interval as a band.
     """
     runs = table[table["architecture"] == architecture]

@@ -22,8 +22,8 @@ def ticket_curves(table: pd.DataFrame, dense: pd.DataFrame) -> Figure:
     """Accuracy against the pruning epoch, in training and as tickets, and their paired differences below.
 
     Args:
-        table: of :func:`pat.study.analysis.tickets_table`, one network and criterion.
-        dense: of :func:`pat.study.analysis.runs_table`, the dense runs of the same seeds.
+        table: of :func:`pat.study.analysis.tickets.tickets_table`, one network and criterion.
+        dense: of :func:`pat.study.analysis.runs.runs_table`, the dense runs of the same seeds.
 
     Returns:
         A column a ratio. Above: means over seeds with 95 % intervals, every seed as a dot, the dense run as a

@@ -23,8 +23,8 @@ def trigger_epochs_by_ratio(
     """When each measure would prune, against the ratio; one panel a criterion and kind of threshold.
 
     Args:
-        table: of :func:`pat.study.analysis.trigger_table`.
-        plateaus: of :func:`pat.study.analysis.plateaus`, shaded, with the best epoch as a line.
+        table: of :func:`pat.study.analysis.triggers.trigger_table`.
+        plateaus: of :func:`pat.study.analysis.plateau.plateaus`, shaded, with the best epoch as a line.
         architecture: whose runs to draw.
         epochs: of the schedule.
 

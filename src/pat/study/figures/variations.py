@@ -27,7 +27,7 @@ def accuracy_by_mask(table: pd.DataFrame) -> Figure:
     """Every run under another mask, as its difference to the original mask's run of the same seed.
 
     Args:
-        table: of :func:`pat.study.analysis.variations_table`.
+        table: of :func:`pat.study.analysis.variations.variations_table`.
 
     Returns:
         A panel a ratio, a column a seed, the original's run as the zero line.
@@ -55,7 +55,7 @@ def distance_by_kind(table: pd.DataFrame, paper: Paper) -> Figure:
     """Mean absolute difference to the original mask's run, by how the mask differs.
 
     Args:
-        table: of :func:`pat.study.analysis.variations_table`.
+        table: of :func:`pat.study.analysis.variations.variations_table`.
         paper: its means at its one ratio, drawn as open diamonds with their standard deviations.
 
     Returns:
