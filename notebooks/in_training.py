@@ -70,7 +70,7 @@ display(
         f"{own.interval} epochs what no weight of {own.threshold:g} or more is left in. "
         + (
             f"{scale.architectures[1]}, stand-in of ResNet34, with {100 * second_ratio:g} % removed by PaT, from the "
-            f"runs of the chapter on [policies](policies.ipynb). "
+            "runs of the chapter on policies. "
             if picked
             else "The store has no runs of a second network by EPI at the ratio of the paper's ResNet34. "
         )

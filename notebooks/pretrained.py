@@ -98,7 +98,7 @@ display(
         f"**How equal the times are.** Dense epochs are the same work in all runs; their median took from "
         f"{seconds.min():.2f} to {seconds.max():.2f} s, by run. As far as the two are apart, other work on the machine "
         f"has disturbed what was measured, and with it the number of epochs of equal time. Multiply-accumulates are "
-        f"not disturbed; they say what a quiet machine could save at most."
+        f"not disturbed."
     )
 )
 

@@ -25,11 +25,11 @@ from pat.study.record import Record
 FIXED = "pre-defined epoch"
 """Beside the measures: prune after a third of the schedule, where silent runs count as well."""
 
+# Architecture, criterion, ratio, seed and measure.
 Key = tuple[str, Criterion, float, int, str]
-"""Architecture, criterion, ratio, seed and measure."""
 
+# Every pick of a run, with the highest threshold that gives it.
 Picks = dict[Key, list[tuple[float, Pick]]]
-"""Every pick of a run, with the highest threshold that gives it."""
 
 _COLUMNS = [
     "architecture", "criterion", "ratio", "seed", "measure", "thresholds", "threshold", "epoch", "triggered",

@@ -54,14 +54,9 @@ def _settings(axis: Axes, runs: pd.DataFrame, look: dict[str, Any]) -> None:
         axis.errorbar([spent.mean], [reached.mean], xerr=[wide], yerr=[high], capsize=3, markersize=7,
                       linestyle="none", zorder=3, **look)  # fmt: skip
         places.append((spent.mean, reached.mean))
-        axis.annotate(
-            _label(part),
-            places[-1],
-            xytext=_LABELS[str(part["method"].iloc[0])],
-            textcoords="offset points",
-            fontsize="small",
-            color=look["color"],
-        )
+        beside = _LABELS[str(part["method"].iloc[0])]
+        axis.annotate(_label(part), places[-1], xytext=beside, textcoords="offset points", fontsize="small",
+                      color=look["color"])  # fmt: skip
     if len(places) > 1:
         axis.plot(*zip(*sorted(places), strict=True), color=look["color"], linewidth=1, alpha=0.6, zorder=1)
 
