@@ -7,12 +7,6 @@ from pat.study.figures.pretrained import pretrained_by_ratio
 from pat.study.figures.speed import layers_by_choice, speed_and_accuracy, step_against_macs, training_costs
 from pat.study.figures.stability import epi_curves, hover_epi, measure_curves, signal_curves
 from pat.study.figures.structure import settling_maps
-from pat.study.figures.sweep import accuracy_by_epoch, hover_accuracy
-from pat.study.figures.tickets import ticket_curves
-from pat.study.figures.training import pruning_run
-from pat.study.figures.triggers import trigger_epochs_by_ratio
-from pat.study.figures.variations import accuracy_by_mask, distance_by_kind
-
 from pat.study.figures.style import (
     CRITERION_COLOURS,
     DENSE_COLOUR,
@@ -23,6 +17,11 @@ from pat.study.figures.style import (
     ratio_colours,
     style,
 )
+from pat.study.figures.sweep import accuracy_by_epoch, hover_accuracy
+from pat.study.figures.tickets import ticket_curves
+from pat.study.figures.training import pruning_run
+from pat.study.figures.triggers import trigger_epochs_by_ratio
+from pat.study.figures.variations import accuracy_by_mask, distance_by_kind
 
 __all__ = [
     "CRITERION_COLOURS",
