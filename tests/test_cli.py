@@ -158,7 +158,7 @@ def test_a_network_too_deep_for_the_images_is_one_line(here: Path, monkeypatch: 
         layers = [nn.Conv2d(in_channels, 4, 3, padding=1), *(nn.MaxPool2d(2) for _ in range(5))]
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, num_classes))
 
-    monkeypatch.setitem(models._ARCHITECTURES, "resnet8-basic", deep)
+    monkeypatch.setitem(models._BUILDERS, "resnet8-basic", deep)
     message = "resnet8-basic does not run on 16-pixel images: Given input size"
     assert_refused(here, message, *DENSE, "--architecture", "resnet8-basic")
 

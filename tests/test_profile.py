@@ -173,6 +173,6 @@ def test_a_grid_has_each_run_once_and_dense_ones_first() -> None:
 
 def test_a_grid_beyond_the_schedule_is_refused(own: Path) -> None:
     cells = {"architecture": "resnet8-basic", "criterion": "gradient", "ratios": [0.5]}
-    write(own, sweeps={"late": [cells | {"epochs": [9], "seeds": [0]}]})
+    write(own, sweeps={"late": [cells | {"epochs": [9], "seeds": [0]}]}, experiments={})
     with pytest.raises(ValueError, match="9 is beyond the schedule of 5 epochs"):
         load_profile("mine").sweep("late")

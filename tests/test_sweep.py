@@ -391,7 +391,7 @@ def die(spec: Spec, store: Store, **options: object) -> Record:
 def test_a_lost_worker_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "run", die)
     with pytest.raises(WorkerLost, match=r"a training process died .*; the same command goes on"):
-        sweep([dense(), dense(seed=1)], store)
+        sweep([dense(), dense(seed=1)], store, jobs=2)
     assert store.records() == []
 
 
