@@ -482,7 +482,9 @@ def test_a_table_of_another_model_is_refused() -> None:
     with pytest.raises(ValueError, match="the latency table has no layer '0'; it has conv1, conv2"):
         LatencyPenalty(other, trace(other, example), table, 1.0)
     wider = Plain(width=16, channels=3)
-    with pytest.raises(ValueError, match=r"'conv\d' has \d+ channels, the latency table was measured up to \d+"):
+    with pytest.raises(
+        ValueError, match=r"'conv\d' has \d+ channels, the latency table was measured up to \d+"
+    ):
         LatencyPenalty(wider, trace(wider, example), table, 1.0)
 
 
