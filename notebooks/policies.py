@@ -43,6 +43,7 @@ jobs = 2
 from IPython.display import Markdown, display
 
 from pat.study import analysis, experiments, figures, progress
+from pat.study.audit.networks import LABELS
 from pat.study.audit.numbers import Paper
 from pat.study.profile import load_profile
 from pat.study.store import open_store
@@ -67,11 +68,15 @@ ratios = "; ".join(
     f"{criterion} {', '.join(f'{100 * ratio:g}' for ratio in sorted(values))} %"
     for criterion, values in counts.items()
 )
+stand_ins = ", ".join(
+    f"{name} for {label}"
+    for name, label in zip(scale.architectures, LABELS.values(), strict=False)
+    if name in set(regrets["architecture"])
+)
 display(
     Markdown(
-        f"**Scale.** {scale.title}; {scale.recipe.epochs} epochs; networks "
-        f"{', '.join(regrets['architecture'].unique())}, stand-ins of the paper's ResNet50, ResNet34 and "
-        f"MobileNetV1 in that order; {regrets['seed'].nunique()} seeds; ratios: {ratios}. {scale.purpose}"
+        f"**Scale.** {scale.title}; {scale.recipe.epochs} epochs; networks, as stand-ins of the paper's: "
+        f"{stand_ins}; {regrets['seed'].nunique()} seeds; ratios: {ratios}. {scale.purpose}"
     )
 )
 
