@@ -59,8 +59,10 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``, ``environment``).
     """
     return {
-        "summary": _summary(studies),
-        "lead": pages.lead(studies[0].verdicts),
+        "summary": "\n\n".join([NOT_THE_PAPERS, *map(_summary, studies)]),
+        "lead": "\n\n".join(
+            [NOT_THE_PAPERS, *(f"{_summary(s)}\n\n{pages.lead(s.verdicts)}" for s in studies)]
+        ),
         "scale": _scale(studies),
         "verdicts": _verdicts(studies, book),
         "decided": _decided(claims, studies),
@@ -73,23 +75,21 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
     }
 
 
-def _summary(studies: Sequence[Study]) -> str:
-    """One paragraph a profile: scale and how many claims held; then what the numbers are not."""
-    texts = []
-    for study in studies:
-        text = f"**{study.profile.title}** ({_size(study)}). {pages.counted(study.verdicts)}"
-        if study.evidence.preset != CONFIRMATORY:
-            text += (
-                f" These runs, preset `{study.evidence.preset}`, are exploratory: their seeds had been seen "
-                "when the rules were written, so that they confirm nothing."
-            )
-        texts.append(text)
-    texts.append(
-        "The paper trained ResNet34, ResNet50 and MobileNetV1 on ImageNet for 90 epochs. **No number "
-        "measured here is the paper's, or comparable with it in size;** signs and shapes are what can be "
-        "compared."
+NOT_THE_PAPERS = (
+    "The paper trained ResNet34, ResNet50 and MobileNetV1 on ImageNet for 90 epochs. **No number measured here is "
+    "the paper's, or comparable with it in size;** signs and shapes are what can be compared."
+)
+
+
+def _summary(study: Study) -> str:
+    """A profile's scale and how many claims held at it."""
+    text = f"**{study.profile.title}** ({_size(study)}). {pages.counted(study.verdicts)}"
+    if study.evidence.preset == CONFIRMATORY:
+        return text
+    return text + (
+        f" These runs, preset `{study.evidence.preset}`, are exploratory: their seeds had been seen when the "
+        "rules were written, so that they confirm nothing."
     )
-    return "\n\n".join(texts)
 
 
 def _size(study: Study) -> str:

@@ -44,17 +44,30 @@ def lead(verdicts: Sequence[Verdict]) -> str:
     cards = []
     for verdict in (REPRODUCED, PARTLY, NOT, OPEN):
         own = [item for item in verdicts if item.verdict == verdict]
-        text = "\n".join(f"- {item.claim.claim}" for item in own) or "None of the claims."
-        if verdict == OPEN and own:
-            alone = [item.uncorrected for item in own]
-            text = (
-                "By each part's own 95 % interval, without the correction for their number, "
-                f"{alone.count(REPRODUCED)} of them would be reproduced, {alone.count(PARTLY)} partly and "
-                f"{alone.count(NOT)} not."
-            )
+        text = _undecided(own) if verdict == OPEN else _bullets(own)
         title = f"{verdict.capitalize()}: {len(own)}"
         cards.append(f"::::{{grid-item-card}} {title}\n:class-card: {_css(verdict)}\n\n{text}\n::::")
     return "\n".join([":::::{grid} 1 1 2 2", ":gutter: 3", ":class-container: lead", "", *cards, ":::::"])
+
+
+def _bullets(verdicts: Sequence[Verdict]) -> str:
+    return "\n".join(f"- {item.claim.claim}" for item in verdicts) or "None of the claims."
+
+
+def _undecided(verdicts: Sequence[Verdict]) -> str:
+    """Claims that are open, by what their parts' own intervals would say."""
+    texts = []
+    for verdict, words in (
+        (REPRODUCED, "all parts would hold"),
+        (PARTLY, "some would hold, some fail"),
+        (NOT, "all would fail"),
+    ):
+        own = [item for item in verdicts if item.uncorrected == verdict]
+        if own:
+            texts.append(f"{words.capitalize()} by their own 95 % intervals ({len(own)}):\n\n{_bullets(own)}")
+    rest = sum(item.uncorrected == OPEN for item in verdicts)
+    texts.append(f"No clear side: {rest}." if verdicts else _bullets(verdicts))
+    return "\n\n".join(texts)
 
 
 def table(study: Study, paper: Mapping[Any, Any], chapter: Link, *, all_claims: bool = True) -> str:
@@ -85,8 +98,14 @@ def _row(verdict: Verdict, name: str, paper: Mapping[Any, Any], chapter: Link) -
         f"{claim.claim}<br>[{claim.where}]{{.where}}<br>{chapter(claim)}",
         _lines(numbers),
         _lines([claim.untested] if claim.untested else measured),
-        _badge(verdict.verdict) + (f"<br>{verdict.counts}" if verdict.counts else ""),
+        "<br>".join(filter(None, [_badge(verdict.verdict), verdict.counts, _alone(verdict)])),
     ]
+
+
+def _alone(verdict: Verdict) -> str:
+    """What an open claim's parts would say by their own intervals, if that is clear."""
+    clear = verdict.verdict == OPEN and verdict.uncorrected != OPEN
+    return f"[by itself: {verdict.uncorrected}]{{.where}}" if clear else ""
 
 
 def _part(finding: Finding, label: str) -> str:

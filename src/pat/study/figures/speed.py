@@ -1,6 +1,7 @@
 """Measured speed against accuracy (Fig. 5) and multiply-accumulates, channels by layer, training costs."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pat.study.analysis.intervals import interval
+from pat.study.analysis.intervals import Interval, interval
 from pat.study.analysis.speed import CHOICES
 from pat.study.analysis.speed_tables import CHOICE_NAMES
 from pat.study.audit.numbers import Paper
@@ -31,39 +32,93 @@ _LABELS: dict[str, tuple[tuple[int, int], Literal["left", "right"]]] = {
     "epi": ((5, 5), "left"),
     "latency": ((6, -11), "left"),
 }
+_NEAR = 6  # points under the dense network's accuracy
 _DASHES = ("-", "--", ":", "-.")
 
 
-def speed_and_accuracy(table: pd.DataFrame, dense: Collection[float]) -> Figure:
+def speed_and_accuracy(table: pd.DataFrame, dense: Collection[float], weight: float | None = None) -> Figure:
     """Test accuracy against the measured speed-up of a training step (the paper's Fig. 5).
 
     Args:
-        table: of :func:`pat.study.analysis.speed.speed_table`; runs without a measured step are left out.
+        table: of :func:`pat.study.analysis.speed_table`; runs without a measured step are left out.
         dense: the dense runs' test accuracies in percent.
+        weight: draw the latency-aware runs of this lambda alone; by default of all.
 
     Returns:
         One line a choice (and lambda), one mark a ratio: means over seeds with 95 % intervals of both values,
-        every seed as a dot; top right is best. The dense network is at a speed-up of 1.
+        every seed as a dot; top right is best. The dense network is at a speed-up of 1. A second panel has the
+        marks that are within a few points of its accuracy, where there are some.
     """
     known = table.dropna(subset=["speedup", "test_accuracy"])
-    figure, axis = plt.subplots(figsize=(7.2, 4.6))
-    handles: list[Artist] = [_dense_point(axis, dense)] if len(dense) else []
-    weights = sorted(known["weight"].dropna().unique())
-    for choice in CHOICES:
-        for number, weight in enumerate(weights if choice == "latency" else [None]):
-            part = known[known["choice"] == choice]
-            part = part if weight is None else part[part["weight"] == weight]
-            if part.empty:
-                continue
+    if weight is not None:
+        known = known[known["weight"].isna() | (known["weight"] == weight)]
+    curves = {
+        (str(choice), None if pd.isna(w) else float(w)): _means(part)
+        for (choice, w), part in known.groupby(["choice", "weight"], dropna=False)
+    }
+    order = sorted(curves, key=lambda key: (list(_LABELS).index(key[0]), key[1] or 0))
+    base = interval(dense).mean if len(dense) else None
+    near = [
+        m for points in curves.values() for m in points if base is not None and m.accuracy.mean > base - _NEAR
+    ]
+    figure, axes = plt.subplots(1, 2 if near else 1, figsize=(10.4 if near else 6.4, 4.3), squeeze=False)
+    handles: list[Artist] = []
+    for column, axis in enumerate(axes[0]):
+        handles = [_dense_lines(axis, dense)] if len(dense) else []
+        for number, (choice, w) in enumerate(order):
             look = {"color": POLICY_COLOURS[choice], "linestyle": _DASHES[number % len(_DASHES)]}
-            _curve(axis, part, choice, look)
-            name = CHOICE_NAMES[choice] + (f", λ = {weight:g}" if weight is not None else "")
+            part = known[
+                (known["choice"] == choice) & (known["weight"].isna() if w is None else known["weight"] == w)
+            ]
+            axis.plot(
+                part["speedup"], part["test_accuracy"], ".", color=look["color"], alpha=0.4, markersize=5
+            )
+            _curve(axis, curves[choice, w], choice, look, [m in near for m in curves[choice, w]], column == 1)
+            name = CHOICE_NAMES[choice] + ("" if w is None else f", λ = {w:g}")
             handles.append(Line2D([], [], **look, marker=POLICY_MARKERS[choice], label=name))
-    axis.set(xlabel="speed-up of a training step (dense / pruned, measured)", ylabel="test accuracy (%)")
+        axis.set_xlabel("speed-up of a training step (dense / pruned)")
+    axes[0, 0].set_ylabel("test accuracy (%)")
+    if near:
+        axes[0, 1].set(
+            xlim=_around(1.0, *(m.speedup for m in near)), ylim=_around(*(m.accuracy for m in near))
+        )
+        axes[0, 1].set_title("near the dense network")
     return with_legend(figure, handles, columns=2)
 
 
-def _dense_point(axis: Axes, dense: Collection[float]) -> Line2D:
+@dataclass(frozen=True)
+class _Mark:
+    """Means over the seeds of one ratio."""
+
+    ratio: float
+    speedup: Interval
+    accuracy: Interval
+
+
+def _means(part: pd.DataFrame) -> list[_Mark]:
+    return [
+        _Mark(float(str(ratio)), interval(runs["speedup"]), interval(runs["test_accuracy"]))
+        for ratio, runs in part.groupby("ratio")
+    ]
+
+
+def _around(*values: Interval | float) -> tuple[float, float]:
+    """Limits of an axis that hold all of the values with their intervals."""
+    ends: list[float] = []
+    for value in values:
+        if isinstance(value, Interval):
+            ends += [v for v in (value.low, value.mean, value.high) if v is not None]
+        else:
+            ends.append(value)
+    margin = 0.08 * (max(ends) - min(ends)) or 0.5
+    return min(ends) - margin, max(ends) + margin
+
+
+def _half(value: Interval) -> float | None:
+    return None if value.high is None else value.high - value.mean
+
+
+def _dense_lines(axis: Axes, dense: Collection[float]) -> Line2D:
     found = interval(dense)
     if found.low is not None and found.high is not None:
         axis.axhspan(found.low, found.high, color=DENSE_COLOUR, alpha=0.12, linewidth=0)
@@ -72,36 +127,37 @@ def _dense_point(axis: Axes, dense: Collection[float]) -> Line2D:
     return Line2D([], [], color=DENSE_COLOUR, linestyle="--", label="dense")
 
 
-def _curve(axis: Axes, part: pd.DataFrame, choice: str, look: Mapping[str, Any]) -> None:
-    colour = POLICY_COLOURS[choice]
-    axis.plot(part["speedup"], part["test_accuracy"], ".", color=colour, alpha=0.4, markersize=5)
-    xs, ys = [], []
-    for ratio, runs in part.groupby("ratio"):
-        x, y = interval(runs["speedup"]), interval(runs["test_accuracy"])
+def _curve(
+    axis: Axes, marks: list[_Mark], choice: str, look: Mapping[str, Any], near: list[bool], close_up: bool
+) -> None:
+    """A line with its marks, labelled by ratio in the panel where there is room."""
+    for mark, is_near in zip(marks, near, strict=True):
+        x, y = mark.speedup, mark.accuracy
         axis.errorbar(
             x.mean,
             y.mean,
-            xerr=None if x.high is None else x.high - x.mean,
-            yerr=None if y.high is None else y.high - y.mean,
-            color=colour,
+            xerr=_half(x),
+            yerr=_half(y),
+            color=look["color"],
             marker=POLICY_MARKERS[choice],
             markersize=6,
             capsize=2,
             linewidth=1,
         )
-        place, side = _LABELS[choice]
-        axis.annotate(
-            f"{100 * float(str(ratio)):g} %",
-            (x.mean, y.mean),
-            textcoords="offset points",
-            xytext=place,
-            ha=side,
-            fontsize="x-small",
-            color=colour,
-        )
-        xs.append(x.mean)
-        ys.append(y.mean)
-    axis.plot(xs, ys, linewidth=1, alpha=0.7, **look)
+        if is_near == close_up:
+            place, side = _LABELS[choice]
+            axis.annotate(
+                f"{100 * mark.ratio:g} %",
+                (x.mean, y.mean),
+                textcoords="offset points",
+                xytext=place,
+                ha=side,
+                fontsize="x-small",
+                color=look["color"],
+            )
+    axis.plot(
+        [m.speedup.mean for m in marks], [m.accuracy.mean for m in marks], linewidth=1, alpha=0.7, **look
+    )
 
 
 def step_against_macs(table: pd.DataFrame) -> Figure:
