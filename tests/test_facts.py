@@ -120,12 +120,20 @@ def test_what_held_and_what_did_not_is_said_first(claims: Claims) -> None:
     ]
 
 
-def test_undecided_claims_say_what_their_intervals_alone_would(claims: Claims) -> None:
+def test_undecided_claims_say_what_their_intervals_alone_would(claims: Claims, book: Path) -> None:
     strict = claims.model_copy(update={"level": 1e-9})
     own = runs({0: (60.0, 61.0), 2: (70.0, 71.1)}) + runs({0: (60.0, 61.0), 2: (71.0, 72.1)}, ratio=0.3)
-    text = lead(study(strict, own).verdicts)
+    found = study(strict, own)
+    text = lead(found.verdicts)
     assert "Not decidable at this scale: 2" in text
-    assert "1 of them would be reproduced, 0 partly and 1 not." in text
+    assert "All parts would hold by their own 95 % intervals (1):\n\n- Later is better." in text
+    assert "All would fail by their own 95 % intervals (1):\n\n- Later is worse." in text
+    assert "clear side" not in text
+    first, second, *_ = rows(facts([found], strict, book)["verdicts"])
+    assert first[3].endswith("<br>[by itself: reproduced]{.where}")
+    assert second[3].endswith("<br>[by itself: not reproduced]{.where}")
+    wide = runs({0: (60.0, 61.0), 2: (70.0, 10.0)})
+    assert "Without a clear side: 2." in lead(study(claims, wide).verdicts)
 
 
 def test_a_row_a_claim(claims: Claims, book: Path) -> None:

@@ -76,8 +76,8 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
 
 
 NOT_THE_PAPERS = (
-    "The paper trained ResNet34, ResNet50 and MobileNetV1 on ImageNet for 90 epochs. **No number measured here is "
-    "the paper's, or comparable with it in size;** signs and shapes are what can be compared."
+    "The paper trained ResNet34, ResNet50 and MobileNetV1 on ImageNet for 90 epochs. **No number measured "
+    "here is the paper's, or comparable with it in size;** signs and shapes are what can be compared."
 )
 
 

@@ -66,8 +66,8 @@ def _undecided(verdicts: Sequence[Verdict]) -> str:
         if own:
             texts.append(f"{words.capitalize()} by their own 95 % intervals ({len(own)}):\n\n{_bullets(own)}")
     rest = sum(item.uncorrected == OPEN for item in verdicts)
-    texts.append(f"No clear side: {rest}." if verdicts else _bullets(verdicts))
-    return "\n\n".join(texts)
+    texts += [f"Without a clear side: {rest}."] if rest else []
+    return "\n\n".join(texts) or _bullets(verdicts)
 
 
 def table(study: Study, paper: Mapping[Any, Any], chapter: Link, *, all_claims: bool = True) -> str:
