@@ -199,12 +199,13 @@ def results_table(
     csv: Annotated[bool, typer.Option("--csv", help="All columns as CSV, for a program.")] = False,
 ) -> None:
     """One line a run: what it was, how it ended, what it cost."""
-    from pat.study.analysis import runs_table
     from pat.study.store import open_store
 
     with clear_errors():
         records = open_store(store).records()
         if csv:
+            from pat.study.analysis import runs_table
+
             typer.echo(runs_table(records).to_csv(index=False), nl=False)
             return
         shown = Table("run", "what", "status", "pruned in", "test %", "MACs", "training")
