@@ -1,7 +1,9 @@
 """Measured speed against accuracy (Fig. 5) and multiply-accumulates, channels by layer, training costs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import cycle
+from math import inf
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -26,6 +28,7 @@ from pat.study.figures.style import (
     with_legend,
 )
 
+Dash = Literal["-", "--", ":", "-."]
 _WAYS = {"pat": "PaT at EPI's epoch", "finetune": "train, prune, finetune"}
 _LABELS: dict[str, tuple[tuple[int, int], Literal["left", "right"]]] = {
     "init": ((-5, -11), "right"),
@@ -33,7 +36,7 @@ _LABELS: dict[str, tuple[tuple[int, int], Literal["left", "right"]]] = {
     "latency": ((6, -11), "left"),
 }
 _NEAR = 6  # points under the dense network's accuracy
-_DASHES = ("-", "--", ":", "-.")
+_DASHES: tuple[Dash, ...] = ("-", "--", ":", "-.")
 
 
 def speed_and_accuracy(table: pd.DataFrame, dense: Collection[float], weight: float | None = None) -> Figure:
@@ -46,36 +49,20 @@ def speed_and_accuracy(table: pd.DataFrame, dense: Collection[float], weight: fl
 
     Returns:
         One line a choice (and lambda), one mark a ratio: means over seeds with 95 % intervals of both values,
-        every seed as a dot; top right is best. The dense network is at a speed-up of 1. A second panel has the
-        marks that are within a few points of its accuracy, where there are some.
+        every seed as a dot; top right is best. The dense network is at a speed-up of 1. A second panel has
+        the marks that are within a few points of its accuracy, where there are some.
     """
     known = table.dropna(subset=["speedup", "test_accuracy"])
     if weight is not None:
         known = known[known["weight"].isna() | (known["weight"] == weight)]
-    curves = {
-        (str(choice), None if pd.isna(w) else float(w)): _means(part)
-        for (choice, w), part in known.groupby(["choice", "weight"], dropna=False)
-    }
-    order = sorted(curves, key=lambda key: (list(_LABELS).index(key[0]), key[1] or 0))
-    base = interval(dense).mean if len(dense) else None
-    near = [
-        m for points in curves.values() for m in points if base is not None and m.accuracy.mean > base - _NEAR
-    ]
+    curves = _curves(known)
+    near = [m for curve in curves for m in curve.marks if m.accuracy.mean > _least(dense)]
     figure, axes = plt.subplots(1, 2 if near else 1, figsize=(10.4 if near else 6.4, 4.3), squeeze=False)
-    handles: list[Artist] = []
     for column, axis in enumerate(axes[0]):
-        handles = [_dense_lines(axis, dense)] if len(dense) else []
-        for number, (choice, w) in enumerate(order):
-            look = {"color": POLICY_COLOURS[choice], "linestyle": _DASHES[number % len(_DASHES)]}
-            part = known[
-                (known["choice"] == choice) & (known["weight"].isna() if w is None else known["weight"] == w)
-            ]
-            axis.plot(
-                part["speedup"], part["test_accuracy"], ".", color=look["color"], alpha=0.4, markersize=5
-            )
-            _curve(axis, curves[choice, w], choice, look, [m in near for m in curves[choice, w]], column == 1)
-            name = CHOICE_NAMES[choice] + ("" if w is None else f", λ = {w:g}")
-            handles.append(Line2D([], [], **look, marker=POLICY_MARKERS[choice], label=name))
+        if len(dense):
+            _dense_lines(axis, dense)
+        for curve in curves:
+            _draw(axis, curve, [mark for mark in curve.marks if (mark in near) == (column == 1)])
         axis.set_xlabel("speed-up of a training step (dense / pruned)")
     axes[0, 0].set_ylabel("test accuracy (%)")
     if near:
@@ -83,7 +70,11 @@ def speed_and_accuracy(table: pd.DataFrame, dense: Collection[float], weight: fl
             xlim=_around(1.0, *(m.speedup for m in near)), ylim=_around(*(m.accuracy for m in near))
         )
         axes[0, 1].set_title("near the dense network")
-    return with_legend(figure, handles, columns=2)
+    handles = [
+        Line2D([], [], marker=c.marker, color=c.colour, linestyle=c.dash, label=c.name) for c in curves
+    ]
+    dashed = Line2D([], [], color=DENSE_COLOUR, linestyle="--", label="dense")
+    return with_legend(figure, [dashed, *handles], columns=2)
 
 
 @dataclass(frozen=True)
@@ -95,11 +86,44 @@ class _Mark:
     accuracy: Interval
 
 
-def _means(part: pd.DataFrame) -> list[_Mark]:
-    return [
-        _Mark(float(str(ratio)), interval(runs["speedup"]), interval(runs["test_accuracy"]))
-        for ratio, runs in part.groupby("ratio")
-    ]
+@dataclass(frozen=True)
+class _Curve:
+    """One choice, and lambda, with its look."""
+
+    choice: str
+    name: str
+    dash: Dash
+    runs: pd.DataFrame
+    marks: list[_Mark]
+
+    @property
+    def colour(self) -> Any:
+        return POLICY_COLOURS[self.choice]
+
+    @property
+    def marker(self) -> str:
+        return POLICY_MARKERS[self.choice]
+
+
+def _curves(known: pd.DataFrame) -> list[_Curve]:
+    found = []
+    for choice in CHOICES:
+        own = known[known["choice"] == choice]
+        weights = sorted(own["weight"].dropna().unique()) or [None]
+        for weight, dash in zip(weights, cycle(_DASHES), strict=False):
+            runs = own if weight is None else own[own["weight"] == weight]
+            marks = [
+                _Mark(float(str(ratio)), interval(part["speedup"]), interval(part["test_accuracy"]))
+                for ratio, part in runs.groupby("ratio")
+            ]
+            name = CHOICE_NAMES[choice] + ("" if weight is None else f", λ = {weight:g}")
+            found += [_Curve(choice, name, dash, runs, marks)] if marks else []
+    return found
+
+
+def _least(dense: Collection[float]) -> float:
+    """The accuracy from which a mark is near the dense network."""
+    return interval(dense).mean - _NEAR if len(dense) else inf
 
 
 def _around(*values: Interval | float) -> tuple[float, float]:
@@ -118,46 +142,35 @@ def _half(value: Interval) -> float | None:
     return None if value.high is None else value.high - value.mean
 
 
-def _dense_lines(axis: Axes, dense: Collection[float]) -> Line2D:
+def _dense_lines(axis: Axes, dense: Collection[float]) -> None:
     found = interval(dense)
     if found.low is not None and found.high is not None:
         axis.axhspan(found.low, found.high, color=DENSE_COLOUR, alpha=0.12, linewidth=0)
     axis.axhline(found.mean, color=DENSE_COLOUR, linestyle="--", linewidth=1)
     axis.axvline(1, color=DENSE_COLOUR, linestyle=":", linewidth=1)
-    return Line2D([], [], color=DENSE_COLOUR, linestyle="--", label="dense")
 
 
-def _curve(
-    axis: Axes, marks: list[_Mark], choice: str, look: Mapping[str, Any], near: list[bool], close_up: bool
-) -> None:
-    """A line with its marks, labelled by ratio in the panel where there is room."""
-    for mark, is_near in zip(marks, near, strict=True):
+def _draw(axis: Axes, curve: _Curve, labelled: list[_Mark]) -> None:
+    """A curve; marks get their ratio in the panel in which there is room."""
+    look: dict[str, Any] = {"color": curve.colour, "linewidth": 1}
+    axis.plot(curve.runs["speedup"], curve.runs["test_accuracy"], ".", alpha=0.4, markersize=5, **look)
+    for mark in curve.marks:
         x, y = mark.speedup, mark.accuracy
-        axis.errorbar(
-            x.mean,
-            y.mean,
-            xerr=_half(x),
-            yerr=_half(y),
-            color=look["color"],
-            marker=POLICY_MARKERS[choice],
-            markersize=6,
-            capsize=2,
-            linewidth=1,
+        axis.errorbar(x.mean, y.mean, xerr=_half(x), yerr=_half(y), marker=curve.marker, markersize=6,
+                      capsize=2, **look)  # fmt: skip
+    places = [(mark.speedup.mean, mark.accuracy.mean) for mark in curve.marks]
+    axis.plot(*zip(*places, strict=True), linestyle=curve.dash, alpha=0.7, **look)
+    offset, side = _LABELS[curve.choice]
+    for mark in labelled:
+        axis.annotate(
+            f"{100 * mark.ratio:g} %",
+            (mark.speedup.mean, mark.accuracy.mean),
+            textcoords="offset points",
+            xytext=offset,
+            ha=side,
+            fontsize="x-small",
+            color=curve.colour,
         )
-        if is_near == close_up:
-            place, side = _LABELS[choice]
-            axis.annotate(
-                f"{100 * mark.ratio:g} %",
-                (x.mean, y.mean),
-                textcoords="offset points",
-                xytext=place,
-                ha=side,
-                fontsize="x-small",
-                color=look["color"],
-            )
-    axis.plot(
-        [m.speedup.mean for m in marks], [m.accuracy.mean for m in marks], linewidth=1, alpha=0.7, **look
-    )
 
 
 def step_against_macs(table: pd.DataFrame) -> Figure:
