@@ -29,7 +29,7 @@ export PYTHONNOUSERSITE := 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup study test lint types notebooks-smoke book pages check-book clean distclean FORCE
+.PHONY: help setup study test test-faults lint types notebooks-smoke book pages check-book clean distclean FORCE
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,10 @@ study: setup ## the first study on the embedded digits: its runs, the book with 
 
 test: setup ## run the tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
+
+test-faults: setup ## the fault bench, long; its record goes to results/, the book quotes it
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) tests/faults --faults long \
+	  --faults-record results/measured/faults/bench.json
 
 lint: setup ## ruff: lint and format
 	@$(PY) -m ruff check .

@@ -9,3 +9,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("book")
     group.addoption("--book", type=Path, help="folder of the built book's HTML, for a browser")
     group.addoption("--shots", type=Path, help="folder for screenshots of the book's pages")
+    faults = parser.getgroup("faults")
+    faults.addoption("--faults", choices=("short", "long"), default="short", help="size of the fault bench")
+    faults.addoption("--faults-record", type=Path, help="file for the fault bench's record")

@@ -1,0 +1,90 @@
+"""The record of the fault bench (``tests/faults``): what was done to the study, and how often it survived."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from pat.atomic import write_whole
+from pat.study import measured
+from pat.study.record import Provenance
+from pat.study.spec import Frozen, canonical, explain
+
+Group = Literal["crashes", "storage", "concurrency", "numbers", "hostile", "fuzzing", "reproducibility"]
+"""The bench's parts, each a file of tests or two."""
+
+
+class Row(Frozen):
+    """One kind of fault."""
+
+    group: Group
+    """The part it belongs to."""
+    fault: str = Field(min_length=1)
+    """What was done, for people."""
+    tried: int = Field(ge=1)
+    """How often."""
+    survived: int = Field(ge=0)
+    """How often the study did what it promises."""
+
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        if self.survived > self.tried:
+            raise ValueError(f"survived: {self.survived} of {self.tried} tried")
+        return self
+
+
+class Bench(Frozen):
+    """One run of the bench."""
+
+    format: Literal[1] = 1
+    mode: Literal["short", "long"]
+    """``short`` is the selection that runs with all tests."""
+    rows: tuple[Row, ...]
+    """By part, then by name."""
+    skipped: tuple[str, ...] = ()
+    """Tests that this machine could not run, with the reason."""
+    provenance: Provenance
+    """Environment, commit, date and seconds."""
+
+    def total(self, *groups: Group) -> tuple[int, int]:
+        """Tried and survived, of some parts or of all."""
+        rows = [row for row in self.rows if not groups or row.group in groups]
+        return sum(row.tried for row in rows), sum(row.survived for row in rows)
+
+
+def bench_file(root: Path) -> Path:
+    """Where the bench's record lies in a store of published results."""
+    return root / measured.FOLDER / "faults" / "bench.json"
+
+
+def write_bench(file: Path, bench: Bench) -> None:
+    """Write the record whole, with a checksum in it."""
+    content = bench.model_dump(mode="json")
+    content["checksum"] = _checksum(content)
+    write_whole(file, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def read_bench(file: Path) -> Bench:
+    """Read the record and check it.
+
+    Raises:
+        ValueError: naming the file, if it was changed or is no such record.
+        FileNotFoundError: if there is none.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it is not a JSON object")
+        if content.pop("checksum", None) != _checksum(content):
+            raise ValueError("its checksum does not fit its content")
+        return Bench.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"bench record {file} is damaged: {explain(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"bench record {file} is damaged: {error}") from None
+
+
+def _checksum(content: object) -> str:
+    return hashlib.sha256(canonical(content)).hexdigest()

@@ -1,0 +1,39 @@
+"""The bench's own record: whole, or refused."""
+
+from pathlib import Path
+
+import pytest
+
+from pat.study.bench import Bench, Row, read_bench, write_bench
+from pat.study.record import provenance
+
+ROWS = (
+    Row(group="crashes", fault="killed while training", tried=5, survived=5),
+    Row(group="fuzzing", fault="records", tried=100, survived=99),
+)
+
+
+def bench_record() -> Bench:
+    made = provenance(seconds=1.0, device="cpu", command="test")
+    return Bench(mode="short", rows=ROWS, provenance=made)
+
+
+def test_the_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    write_bench(file, bench_record())
+    assert read_bench(file) == bench_record()
+    assert read_bench(file).total() == (105, 104)
+    assert read_bench(file).total("crashes") == (5, 5)
+
+
+def test_a_changed_record_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    write_bench(file, bench_record())
+    file.write_text(file.read_text().replace('"survived": 99', '"survived": 100'))
+    with pytest.raises(ValueError, match=r"bench.json is damaged: its checksum does not fit"):
+        read_bench(file)
+
+
+def test_no_more_can_survive_than_was_tried() -> None:
+    with pytest.raises(ValueError, match="6 of 5 tried"):
+        Row(group="crashes", fault="killed", tried=5, survived=6)
