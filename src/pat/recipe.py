@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import SGD
 
+_LARGEST = 3.4e38  # of float32: the optimizer refuses to multiply weights by more
+
 
 class Recipe(BaseModel):
     """How a network is trained: SGD, linear warm-up, cosine, label smoothing."""
@@ -23,11 +25,11 @@ class Recipe(BaseModel):
     """Virtual epochs: one pass over the data is cut into so many epochs, and ``epochs`` counts those."""
     batch_size: int = Field(ge=1)
     """Images a step."""
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, lt=_LARGEST)
     """The highest rate, at the end of the warm-up."""
     warmup_epochs: int = Field(ge=0)
     """Epochs of linear warm-up."""
-    weight_decay: float = Field(ge=0)
+    weight_decay: float = Field(ge=0, lt=_LARGEST)
     """L2 penalty on everything but BatchNorm."""
     momentum: float = Field(default=0.875, ge=0, lt=1)
     """SGD momentum."""

@@ -1,5 +1,6 @@
 """Algorithm 2's loop: train by a recipe, prune when the policy says so, keep checkpoints, go on from one."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -138,7 +139,7 @@ class Trainer:
             after_epoch: called with the trainer after every epoch, to keep a checkpoint.
 
         Raises:
-            TrainingFailed: if the loss or a weight is not finite.
+            TrainingFailed: if the loss or a weight is not finite, or the outputs in the end.
         """
         reason = None
         stop = self.recipe.epochs if until is None else until
@@ -153,6 +154,8 @@ class Trainer:
         if until is not None and reason is None:
             return None
         test_loss, test_accuracy = self.evaluate("test")
+        if math.isnan(test_loss):  # no class is the largest of outputs that are no numbers
+            raise TrainingFailed("the trained network's outputs on the test images are not numbers")
         if reason is None:  # measured after the last epoch
             validation_accuracy = self.history[-1].validation_accuracy
         else:
@@ -192,6 +195,8 @@ class Trainer:
             raise TrainingFailed(
                 f"weights are not finite in epoch {epoch}, at learning rate {rate:g}: {error}"
             ) from error
+        if not self._finite():  # spoiled by the last step, whose loss was still finite
+            raise TrainingFailed(f"weights are not finite after epoch {epoch}, at learning rate {rate:g}")
         validation_loss, validation_accuracy = self.evaluate("validation")
         log = EpochLog(
             epoch=epoch,

@@ -21,12 +21,15 @@ Workers = Annotated[
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Bad input ends with one line and exit code 2; a traceback is left to our own mistakes."""
+    """Bad input ends with one line and exit code 2, a storage that is full or may not be written to with code
+    1; a traceback is left to our own mistakes."""
+    from pat.atomic import storage_problem
+
     try:
         yield
     except (ValueError, OSError) as error:
         typer.echo(f"pat: {_one_line(error)}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
+        raise typer.Exit(BAD_INPUT if storage_problem(error) is None else FAILED) from None
     except KeyboardInterrupt:
         typer.echo("pat: stopped; the same command goes on from the last checkpoint", err=True)
         raise typer.Exit(130) from None
@@ -35,7 +38,10 @@ def clear_errors() -> Iterator[None]:
 def _one_line(error: Exception) -> str:
     from pydantic import ValidationError
 
+    from pat.atomic import storage_problem
     from pat.study.spec import explain
 
-    message = explain(error) if isinstance(error, ValidationError) else str(error)
+    message = storage_problem(error) or str(error)
+    if isinstance(error, ValidationError):
+        message = explain(error)
     return " ".join(message.split())

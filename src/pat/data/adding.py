@@ -9,6 +9,7 @@ import numpy.typing as npt
 import yaml
 from PIL import Image
 
+from pat.atomic import write_whole
 from pat.data.division import divide
 from pat.data.errors import DataError, MissingDataError
 from pat.data.imagefolder import (
@@ -44,7 +45,7 @@ def add_folder(
     test split, and a tenth of train becomes validation. `image_size`: the images' median
     shorter side, at most 224, by default. `in_memory`: by default if they fit in 1 GB.
     The data root to use with the manifest is `folder`'s parent.
-    Raises `DataError` naming every image that does not decode.
+    Raises `DataError` naming every image that does not decode, or a class without training images.
     """
     folder, out_dir = Path(folder).resolve(), Path(out_dir)
     if not folder.is_dir():
@@ -56,6 +57,8 @@ def add_folder(
         raise DataError(f"a dataset named {name!r} exists already")
     groups, splits = _arrangement(folder)
     classes = _classes(groups)
+    if len(classes) < 2:
+        raise DataError(f"{folder} has one class folder, {classes[0]!r}; at least 2 are needed")
     sizes, grey = _survey(groups)
     size = image_size or min(224, int(np.median(sizes)))
     channels = 1 if grey else 3
@@ -65,7 +68,11 @@ def add_folder(
         for group, listing in groups.items()
     }
     train = groups[splits["train"]["group"]]
+    if splits["train"]["count"] < 1:
+        raise DataError(f"{folder} has too few images: of {len(train.names)}, none is left to train on")
     chosen = divide(train.labels, _counts(splits, splits["train"]["group"]), split_seed)["train"]
+    if untrained := sorted(set(range(len(classes))) - set(train.labels[chosen].tolist())):
+        raise DataError(f"{folder} has no image of the class {classes[untrained[0]]!r} to train on")
     mean, std = _moments([train.files[i] for i in chosen], channels, size)
     content: dict[str, Any] = {
         "name": name,
@@ -105,7 +112,7 @@ def add_folder(
         for item, value in values.items()
     }
     write_list(out_dir / f"{name}.files.gz", prefixed)
-    target.write_text(yaml.safe_dump(content, sort_keys=False, width=100), encoding="utf-8")
+    write_whole(target, yaml.safe_dump(content, sort_keys=False, width=100).encode())
     load_manifest(target)
     return target
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pat.atomic import write_whole
 from pat.data.errors import DataError, MissingDataError
 from pat.data.manifest import Manifest
 
@@ -163,7 +164,7 @@ def write_list(path: Path, hashes: Mapping[str, str]) -> None:
     """A file list: the first digits of each file's SHA-256, enough to name the one that a
     group's digest says is wrong, in a file small enough to keep under version control."""
     lines = "".join(f"{value[:LIST_DIGITS]}  {name}\n" for name, value in sorted(hashes.items()))
-    path.write_bytes(gzip.compress(lines.encode(), mtime=0))
+    write_whole(path, gzip.compress(lines.encode(), mtime=0))
 
 
 def expected_names(manifest: Manifest, group: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -72,8 +71,9 @@ def _open_folder(manifest: Manifest, root: Path, device: torch.device, workers: 
         from pat.data.streaming import FolderDataset  # torchvision's transforms load slowly
 
         return FolderDataset(manifest, files, device, workers)
-    cache = root / ".pat-cache" / f"{manifest.name}-{_cache_key(manifest, listings)}.npz"
-    arrays = _load_cache(cache)
+    key = _cache_key(manifest, listings)
+    cache = root / ".pat-cache" / f"{manifest.name}-{key}.npz"
+    arrays = _load_cache(cache, key)
     if arrays is None:
         _check_digests(manifest, listings)
         resize = manifest.resize or manifest.image_size
@@ -81,7 +81,7 @@ def _open_folder(manifest: Manifest, root: Path, device: torch.device, workers: 
             split: (decode_all(paths, manifest.in_channels, resize, manifest.image_size), labels)
             for split, (paths, labels) in files.items()
         }
-        _save_cache(cache, arrays)
+        _save_cache(cache, key, arrays)
     return MemoryDataset(manifest, arrays, device)
 
 
@@ -108,16 +108,20 @@ def _cache_key(manifest: Manifest, listings: Mapping[str, Listing]) -> str:
     return key.hexdigest()[:16]
 
 
-def _load_cache(path: Path) -> Arrays | None:
+def _load_cache(path: Path, key: str) -> Arrays | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
+            if stored["key"].item() != key:  # another data set's, moved here
+                return None
             return {name: (stored[f"{name}_images"], stored[f"{name}_labels"]) for name in SPLITS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # absent or damaged: decoded again
+    # Absent or damaged: decoded again. Damage shows as many kinds of exception, from a checksum that does not
+    # fit to an unknown compression or an array too large for the memory.
+    except Exception:
+        return None
 
 
-def _save_cache(path: Path, arrays: Arrays) -> None:
-    flat: dict[str, npt.NDArray[np.generic]] = {}
+def _save_cache(path: Path, key: str, arrays: Arrays) -> None:
+    flat: dict[str, npt.NDArray[np.generic]] = {"key": np.array(key)}
     for name, (images, labels) in arrays.items():
         flat |= {f"{name}_images": images, f"{name}_labels": labels}
     temporary = None

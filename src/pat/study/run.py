@@ -1,5 +1,6 @@
 """One run: a spec in, a record in the store out; goes on from checkpoints, or branches from a dense run."""
 
+import copy
 import sys
 import time
 from collections.abc import Collection, Sequence
@@ -84,6 +85,8 @@ def run(
     Raises:
         ValueError: for anything that :func:`check` finds.
     """
+    if not keep and (found := store.record(spec)) is not None:
+        return found  # without the lock, which a store that is only read does not give
     with store.lock(spec):
         found = store.record(spec)
         missing = [epochs for epochs in keep if store.load_checkpoint(spec, epochs) is None]
@@ -123,7 +126,7 @@ def _train(
         return spent + time.perf_counter() - begin
 
     def after_epoch(current: Trainer) -> None:
-        state = {**current.state_dict(), "trunk": trunk, "seconds": seconds()}
+        state = {**current.state_dict(), "run": spec.id, "trunk": trunk, "seconds": seconds()}
         checkpoint.save(store.checkpoint_path(spec, current.next_epoch), state)
         store.clean(spec, keep | set(store.checkpoints(spec)[-_KEEP_LAST:]))
 
@@ -276,6 +279,8 @@ def _trainer(spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: i
         image_size=dataset.image_size,
     ).to(dataset.device)
 
+    _check_batch(spec, model, dataset)
+
     def make_pruner(
         model: nn.Module, optimizer: torch.optim.Optimizer, example: Tensor, steps: int
     ) -> Pruner:
@@ -324,6 +329,27 @@ def _trainer(spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: i
         on_epoch=lambda log: watcher.on_epoch(spec, log),
         on_step=lambda epoch, step, steps: watcher.on_step(spec, epoch, step, steps),
     )
+
+
+def _check_batch(spec: Spec, model: nn.Module, dataset: ImageDataset) -> None:
+    """Refuse batches of a single image for a network whose BatchNorm then has one value a channel.
+
+    Raises:
+        ValueError: naming the network and where the one image comes from.
+    """
+    images = min(spec.recipe.batch_size, dataset.split_size("train"))
+    if images > 1:
+        return
+    shape = (1, dataset.in_channels, dataset.image_size, dataset.image_size)
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.no_grad():
+            copy.deepcopy(model).train()(torch.zeros(shape, device=dataset.device))
+    except ValueError as error:
+        raise ValueError(
+            f"{spec.architecture} cannot be trained on batches of one image (batch_size "
+            f"{spec.recipe.batch_size}, {dataset.split_size('train')} training images): a BatchNorm would "
+            "see a single value of each channel; at least 2 are needed"
+        ) from error
 
 
 def _rival(

@@ -3,12 +3,15 @@
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, cast
 
 from filelock import FileLock
 
+from pat.atomic import CannotWrite
 from pat.study.record import DamagedRecord, Record, read_record, write_record
 from pat.study.spec import Spec
 
@@ -63,6 +66,19 @@ class Store:
     def write(self, record: Record) -> None:
         write_record(self.file(record.spec), record)
 
+    def check_writable(self) -> None:
+        """Find out before any training whether anything can be kept here.
+
+        Raises:
+            CannotWrite: naming the store, if not.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root) as file:
+                file.write(b"x")
+        except OSError as error:
+            raise CannotWrite(error.errno, f"cannot write to {self.root}: {error.strerror}") from error
+
     def checkpoint_path(self, spec: Spec, epochs: int) -> Path:
         """Where the state after so many epochs is kept."""
         return self.folder(spec) / "epochs" / f"{epochs:04d}.ckpt"
@@ -72,13 +88,18 @@ class Store:
         return sorted(int(file.stem) for file in (self.folder(spec) / "epochs").glob("[0-9]" * 4 + ".ckpt"))
 
     def load_checkpoint(self, spec: Spec, epochs: int) -> object | None:
-        """A checkpoint's content, or None if it is missing; a damaged one is set aside and named."""
+        """A checkpoint's content, or None if it is missing.
+
+        One that is damaged, or that is another run's or another epoch's, is set aside and named on stderr.
+        """
         from pat import checkpoint
 
         path = self.checkpoint_path(spec, epochs)
         try:
-            state: object = checkpoint.load(path)
-            return state
+            state = checkpoint.load(path)
+            if problem := _misplaced(state, spec, epochs):
+                raise checkpoint.DamagedCheckpoint(f"checkpoint {path} {problem}")
+            return cast("object", state)
         except FileNotFoundError:
             return None
         except checkpoint.DamagedCheckpoint as error:
@@ -183,6 +204,17 @@ def open_store(root: str | Path) -> AnyStore:
     return Published(path) if (path / INDEX).is_file() else Store(path)
 
 
+def _misplaced(state: Any, spec: Spec, epochs: int) -> str | None:
+    """What is wrong with a whole checkpoint in this place: a good checksum does not tell whose it is."""
+    if not isinstance(state, dict) or "next_epoch" not in state:
+        return "is no state of a run"
+    if (run := state.get("run", spec.id)) != spec.id:  # before it was noted, the place alone said whose
+        return f"is of another run, {run}"
+    if state["next_epoch"] != epochs:
+        return f"is the state after {state['next_epoch']} epochs"
+    return None
+
+
 def _of_run(file: Path, run_id: str) -> Record:
     """A record whose place says which run it is of."""
     record = read_record(file)
@@ -196,6 +228,11 @@ def set_aside(file: Path, why: str) -> None:
     number = 1
     while (target := file.with_name(f"{file.name}.damaged-{number}")).exists():
         number += 1
-    with suppress(FileNotFoundError):  # another process was first
+    done = f"set aside as {target.name}, the run is done again"
+    try:
         file.rename(target)
-    print(f"{why}; set aside as {target.name}, the run is done again", file=sys.stderr)
+    except FileNotFoundError:
+        pass  # another process was first
+    except OSError as error:  # what else is there can still be read
+        done = f"it is not used, and cannot be set aside: {error.strerror}"
+    print(f"{why}; {done}", file=sys.stderr)

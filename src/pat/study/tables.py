@@ -75,12 +75,13 @@ def table_of(
             raise MissingTable(f"{folder} has no latency table of {name} at {size} pixels")
         return _checked(read_table(found[0]), profile, found[0])
     file = folder / f"{measured.slug(hardware(profile.device))}-{name}-{size}.json"
-    if not measure and not file.is_file():
-        raise MissingTable(f"{folder} has no latency table of {name} at {size} pixels on this machine")
-    with measured.alone(file):
-        if not file.is_file():
-            write_whole(file, _measure(profile, name).to_json().encode())
-        return _checked(read_table(file), profile, file)
+    if not file.is_file():
+        if not measure:
+            raise MissingTable(f"{folder} has no latency table of {name} at {size} pixels on this machine")
+        with measured.alone(file):
+            if not file.is_file():
+                write_whole(file, _measure(profile, name).to_json().encode())
+    return _checked(read_table(file), profile, file)  # without a lock: a store may be there to be read only
 
 
 def _measure(profile: Profile, architecture: str) -> LatencyTable:
