@@ -2,8 +2,10 @@
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_RIGHT = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -31,8 +33,10 @@ def storage_problem(error: BaseException) -> str | None:
     return f"{what}; all that was finished is kept, the same command goes on once {again}"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader finds the old content or the new, never a part.
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into, put in its place when the block ends: a reader finds the old content or the new,
+    never a part. What killed processes left of the same file is removed.
 
     Raises:
         CannotWrite: naming the file, if it cannot be written; the old content is still there.
@@ -40,12 +44,46 @@ def write_whole(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # a folder that cannot be listed can be written to
+            _remove_remains(path)
         with part.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
-        raise CannotWrite(error.errno, f"cannot write {path}: {error.strerror}") from error
+        if isinstance(error, OSError):
+            raise CannotWrite(error.errno, f"cannot write {path}: {error.strerror}") from error
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file as :func:`whole` does."""
+    with whole(path) as file:
+        file.write(content)
+
+
+def _remove_remains(path: Path) -> None:
+    """Remove the unfinished forms of a file whose writers are dead.
+
+    A writer on another machine looks dead too: without its part, its write fails, and nothing worse.
+    """
+    begin, end = f".{path.name}.", ".part"
+    for name in os.listdir(path.parent):  # faster than a glob: there may be thousands of records
+        writer = name[len(begin) : -len(end)]
+        if name == f"{begin}{writer}{end}" and writer.isdecimal() and not _lives(int(writer)):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 is not harmless
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's; a number that is no process's
+        return True
+    return True

@@ -1,15 +1,15 @@
 """From a manifest and a folder to a data set that is ready to train on."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from pat.atomic import whole
 from pat.data import cifar, embedded
 from pat.data.dataset import ImageDataset
 from pat.data.division import divide
@@ -124,14 +124,6 @@ def _save_cache(path: Path, key: str, arrays: Arrays) -> None:
     flat: dict[str, npt.NDArray[np.generic]] = {"key": np.array(key)}
     for name, (images, labels) in arrays.items():
         flat |= {f"{name}_images": images, f"{name}_labels": labels}
-    temporary = None
-    try:
-        path.parent.mkdir(exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **flat)
-        Path(temporary).replace(path)
-    except OSError:
-        # A data root that is read-only or full costs time at each start, not the run.
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    # A data root that is read-only or full costs time at each start, not the run.
+    with suppress(OSError), whole(path) as file:
+        np.savez(file, allow_pickle=False, **flat)
