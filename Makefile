@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+REQUIREMENTS ?= requirements-tested.txt
 JOBS ?= 2
 # The chapters that `make study` makes anew from its own runs; the others show the published ones.
 STUDY_NOTEBOOKS := oracle_sweep structure_stability
@@ -29,7 +30,8 @@ export PYTHONNOUSERSITE := 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup study test test-faults lint types notebooks-smoke book pages check-book clean distclean FORCE
+.PHONY: help setup study test test-oldest test-faults audit vulnerabilities lint types notebooks-smoke book pages \
+  check-book clean distclean FORCE
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,7 +45,7 @@ OUTDATED := $(shell test "$$(cat $(IDENTITY) 2>/dev/null)" = "$(WANTED)" || echo
 
 setup: $(STAMP) ## create .venv with the exact tested versions (again only when they change)
 
-$(STAMP): pyproject.toml requirements-tested.txt $(OUTDATED)
+$(STAMP): pyproject.toml $(REQUIREMENTS) $(OUTDATED)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "setup: Python 3.11 or later is needed, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -n 1)." >&2; \
 	  echo "setup: name another interpreter, for example: make setup PYTHON=python3.12" >&2; exit 2; }
@@ -51,8 +53,8 @@ $(STAMP): pyproject.toml requirements-tested.txt $(OUTDATED)
 	  echo "setup: '$(PYTHON)' has no venv module (on Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 2; }
 	$(if $(OUTDATED),@echo "setup: creating $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear $(VENV))
 	@echo "$(CURDIR) $$($(PY) -c '$(VERSION)')" > $(IDENTITY)
-	@echo "setup: installing the tested versions, the first time some minutes and 7 GB (log: $(SETUP_LOG))"
-	@$(PY) -m pip install -c requirements-tested.txt -e '.[dev]' > $(SETUP_LOG) 2>&1 || { \
+	@echo "setup: installing the versions of $(REQUIREMENTS), the first time some minutes and 7 GB (log: $(SETUP_LOG))"
+	@$(PY) -m pip install -c $(REQUIREMENTS) -e '.[dev]' > $(SETUP_LOG) 2>&1 || { \
 	  grep -v '^WARNING: Location' $(SETUP_LOG) | tail -n 20 >&2; \
 	  echo "setup: pip failed, the whole log is in $(SETUP_LOG)" >&2; exit 2; }
 	@touch $(STAMP)
@@ -68,9 +70,25 @@ study: setup ## the first study on the embedded digits: its runs, the book with 
 test: setup ## run the tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
 
+# PyYAML 6.0 and others of the oldest versions have no wheels for the Pythons after 3.11.
+OLDEST_VENV := .venv-oldest
+OLDEST_PYTHON := $(if $(filter file,$(origin PYTHON)),python3.11,$(PYTHON))
+
+test-oldest: ## run the tests with the oldest supported versions, in an environment of their own, .venv-oldest
+	@$(MAKE) test VENV=$(OLDEST_VENV) REQUIREMENTS=requirements-oldest.txt PYTHON=$(OLDEST_PYTHON)
+
 test-faults: setup ## the fault bench, long; its record goes to results/, the book quotes it
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) tests/faults --faults long \
 	  --faults-record results/measured/faults/bench.json
+
+audit: setup ## offline: dependencies agree, and what is installed is pinned exactly
+	@$(PY) -m pip check
+	@$(PY) -m pat.study.supply --pins $(REQUIREMENTS)
+
+# It asks an advisory database over the network, so it is no part of the checks. Exact pins need no resolver.
+PIP_AUDIT ?= pipx run pip-audit
+vulnerabilities: ## pip-audit: known vulnerabilities of the tested versions (needs pipx and the network)
+	$(PIP_AUDIT) -r $(REQUIREMENTS) --no-deps --disable-pip
 
 lint: setup ## ruff: lint and format
 	@$(PY) -m ruff check .
@@ -100,5 +118,5 @@ clean: ## remove what is built; runs/, data/ and .venv stay
 	rm -rf build dist book/_build book/executed book/_generated .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests notebooks book benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
-distclean: clean ## clean, and remove .venv
-	rm -rf $(VENV)
+distclean: clean ## clean, and remove .venv and .venv-oldest
+	rm -rf $(VENV) $(OLDEST_VENV)

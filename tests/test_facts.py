@@ -87,7 +87,8 @@ def test_what_the_pages_quote(claims: Claims, book: Path) -> None:
     found = facts([study(claims, records())], claims, book)
     texts = ["summary", "lead", "scale", "verdicts", "decided", "checksums", "hours"]
     assert {name for name, value in found.items() if isinstance(value, str)} == set(texts)
-    assert set(found) - set(texts) == {"outcomes", "cost", "runs", "environment"}
+    tables = {"outcomes", "cost", "runs", "environment", "licences", "licences_indirect"}
+    assert set(found) - set(texts) == tables
     assert json.loads(json.dumps(found)) == found
     for text in (PROFILE.title, "9 epochs, 2 seeds, 12 runs", "No number measured here is the paper's"):
         assert text in found["summary"]

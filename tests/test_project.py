@@ -55,8 +55,8 @@ def declared() -> dict[str, Requirement]:
     return found
 
 
-def pinned() -> dict[str, Version]:
-    lines = (ROOT / "requirements-tested.txt").read_text().splitlines()
+def pinned(name: str = "requirements-tested.txt") -> dict[str, Version]:
+    lines = (ROOT / name).read_text().splitlines()
     pins = {}
     for line in lines:
         if line and not line.startswith("#"):
@@ -99,12 +99,22 @@ class TestVersions:
         }
         assert outside == {}
 
-    def test_tested_versions_are_exact_and_portable(self) -> None:
-        lines = (ROOT / "requirements-tested.txt").read_text().splitlines()
+    def test_oldest_versions_are_the_lower_bounds(self) -> None:
+        bounds = {
+            name: Version(spec.version)
+            for name, requirement in declared().items()
+            for spec in requirement.specifier
+            if spec.operator in {">=", "=="}
+        }
+        assert pinned("requirements-oldest.txt") == bounds
+
+    @pytest.mark.parametrize("file", ["requirements-tested.txt", "requirements-oldest.txt"])
+    def test_versions_are_exact_and_portable(self, file: str) -> None:
+        lines = (ROOT / file).read_text().splitlines()
         pins = [line for line in lines if line and not line.startswith("#")]
         odd = [line for line in pins if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*", line)]
         assert odd == []  # no paths, options, addresses or local versions
-        assert len(pins) == len(pinned())
+        assert len(pins) == len(pinned(file))
 
     def test_conda_environment_agrees_with_pyproject(self) -> None:
         conda, pip, options = conda_and_pip()
@@ -319,7 +329,7 @@ class TestFiles:
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     # The variables of an outer make would reach the inner one.
-    outer = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHON", "VENV"}
+    outer = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHON", "VENV", "REQUIREMENTS"}
     environment = {k: v for k, v in os.environ.items() if k not in outer}
     return subprocess.run(
         ["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -333,7 +343,7 @@ class TestMake:
         assert done.returncode == 0, done.stderr
         listed = set(re.findall(r"^  ([a-z-]+) ", done.stdout, re.MULTILINE))
         wanted = {"setup", "study", "test", "lint", "types", "book", "check-book"}
-        assert wanted | {"notebooks-smoke", "clean", "help"} <= listed
+        assert wanted | {"notebooks-smoke", "clean", "help", "test-oldest", "audit"} <= listed
 
     def test_old_python_is_refused_before_anything_is_made(self, tmp_path: Path) -> None:
         old = tmp_path / "old-python"
@@ -344,6 +354,14 @@ class TestMake:
         assert "Python 3.11 or later is needed" in done.stderr
         assert "Python 3.9.2" in done.stderr
         assert not (tmp_path / "venv").exists()
+
+    def test_oldest_versions_are_tested_in_an_environment_of_their_own(self) -> None:
+        done = make("-n", "test-oldest", "OLDEST_VENV=nowhere")
+        assert done.returncode == 0, done.stderr
+        assert "python3.11 -m venv --clear nowhere" in done.stdout
+        assert "nowhere/bin/python -m pip install -c requirements-oldest.txt" in done.stdout
+        assert "nowhere/bin/python -m pytest" in done.stdout
+        assert "requirements-tested.txt" not in done.stdout
 
     def test_clean_keeps_runs_data_and_environment(self) -> None:
         removed = make("-n", "clean").stdout.split("\n")[0].split()
@@ -368,20 +386,24 @@ class TestContinuousIntegration:
         assert os.access(script, os.X_OK)
         subprocess.run(["bash", "-n", str(script)], check=True)
         commands = re.findall(r'^step "[^"]+" (.+)$', script.read_text(), re.MULTILINE)
-        targets = ["lint", "types", "test", "notebooks-smoke", "book", "check-book"]
+        targets = ["audit", "lint", "types", "test", "notebooks-smoke", "book", "check-book"]
         assert [c for c in commands if c in {f"make {t}" for t in targets}] == [
             f"make {target}" for target in targets
         ]
 
-    def test_ci_workflow_calls_the_script_on_oldest_and_newest_python(self) -> None:
+    def test_ci_workflow_checks_both_pythons_and_the_oldest_versions(self) -> None:
         content = self.workflow("ci.yml")
         assert set(content["on"]) == {"push", "pull_request"}
         assert content["permissions"] == {"contents": "read"}
         (job,) = content["jobs"].values()
-        assert [s["run"] for s in job["steps"] if "run" in s] == [".ci/run"]
-        pythons = [Version(python) for python in job["strategy"]["matrix"]["python"]]
+        assert [s["run"] for s in job["steps"] if "run" in s] == ["${{ matrix.check }}"]
+        entries = job["strategy"]["matrix"]["include"]
+        pythons = [Version(entry["python"]) for entry in entries if entry["check"] == ".ci/run"]
         assert len(pythons) == 2
         assert f">={min(pythons)}" == PROJECT["requires-python"]
+        (oldest,) = (entry for entry in entries if entry["check"] != ".ci/run")
+        assert oldest["check"] == "make test-oldest"
+        assert Version(oldest["python"]) == min(pythons)
 
     def test_pages_workflow_publishes_with_least_permissions(self) -> None:
         content = self.workflow("pages.yml")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pat import paths
 from pat.atomic import write_whole
-from pat.study import analysis, pages
+from pat.study import analysis, pages, supply
 from pat.study.claims import CONFIRMATORY, Claim, Claims, load_claims, load_paper
 from pat.study.evidence import Evidence
 from pat.study.profile import Profile, load_profile
@@ -56,7 +56,8 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
 
     Returns:
         Texts in Markdown (``summary``, ``lead``, ``scale``, ``verdicts``, ``decided``, ``checksums``,
-        ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``, ``environment``).
+        ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``, ``environment``, and of the
+        installed dependencies ``licences`` and ``licences_indirect``).
     """
     return {
         "summary": "\n\n".join([NOT_THE_PAPERS, *map(_summary, studies)]),
@@ -72,6 +73,8 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         "cost": _cost(studies),
         "runs": _runs(studies),
         "environment": _environment(studies),
+        "licences": supply.licences(),
+        "licences_indirect": supply.indirect(),
     }
 
 
@@ -248,6 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for profile in others:
             try:
                 studies.append(gather(profile, store, claims, options.preset))
+            except DamagedRecord:
+                raise  # not the same as a profile without runs
             except ValueError as error:
                 print(f"facts: {error}; left out", file=sys.stderr)
         content = facts(studies, claims, options.book)
