@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pat.atomic import write_whole
+from pat.plain import read_json, read_regular
 
 _HEAD = 65  # the SHA-256 in hex digits and a newline, before the content
 _TREE = "tree"
@@ -39,22 +40,27 @@ def load(path: Path) -> Any:
     """Read what :func:`save` wrote; tensors are on the CPU.
 
     Raises:
-        DamagedCheckpoint: if the checksum does not fit, the file is cut short or has another format.
+        DamagedCheckpoint: if the checksum does not fit, the file is cut short, no regular one or of another
+            format.
         FileNotFoundError: if there is no such file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as deserialise
 
-    content = path.read_bytes()
+    try:
+        content = read_regular(path)
+    except ValueError as error:
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged: {error}") from None
     payload = content[_HEAD:]
     if content[:_HEAD] != _head(payload):
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: its checksum does not fit its content")
     try:
         tensors = deserialise(payload)
-        tree = json.loads(tensors.pop(_TREE).numpy().tobytes())
-    except (SafetensorError, KeyError, ValueError) as error:
+        tree = read_json(tensors.pop(_TREE).numpy().tobytes(), finite=False)
+        return _decode(tree, tensors)
+    # What the checksum says is whole may still be another's: any tensors, in any tree.
+    except (SafetensorError, LookupError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise DamagedCheckpoint(f"checkpoint {path} was not written by pat: {error}") from None
-    return _decode(tree, tensors)
 
 
 def _head(payload: bytes) -> bytes:
@@ -85,5 +91,7 @@ def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
         if "tensor" in value:
             return tensors[value["tensor"]]
-        return {key: _decode(item, tensors) for key, item in value["dict"]}
+        if not all(isinstance(pair, list) and len(pair) == 2 for pair in value["dict"]):
+            raise ValueError("a dict is no list of pairs")
+        return {_plain(key): _decode(item, tensors) for key, item in value["dict"]}
     return value

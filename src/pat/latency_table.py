@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from pat.plain import read_json
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -165,7 +167,7 @@ class LatencyTable:
             ValueError: if it is no table, or its checksum does not fit.
         """
         try:
-            content = json.loads(text)
+            content = read_json(text)
             if not isinstance(content, dict) or content.pop("format", None) != 1:
                 raise ValueError("expected a JSON object of format 1")
             given = content.pop("checksum", None)
@@ -173,7 +175,7 @@ class LatencyTable:
             order = list(grids)
             layers = {name: tuple(order[i] for i in calls) for name, calls in content.pop("layers").items()}
             table = cls(**content, layers=layers, grids=grids)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a latency table: {error}") from None
         if given != table.checksum:
             raise ValueError("a latency table was changed: its checksum does not fit its content")

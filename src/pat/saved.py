@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pat.atomic import write_whole
+from pat.plain import read_json
 from pat.surgery import resize, tensors
 
 _FORMAT = "pat-pruned-model-1"
@@ -50,10 +51,14 @@ def load_pruned(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
             unchanged then.
         FileNotFoundError: if there is no such file.
     """
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
     metadata = _read_metadata(path)
-    content = load_file(os.fspath(path))
+    try:
+        content = load(Path(path).read_bytes())
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{os.fspath(path)} is damaged: {error}") from error
     if _digest(content) != metadata.get("sha256"):
         raise ValueError(f"{os.fspath(path)} is damaged: its weights do not have the checksum in it")
     try:
@@ -73,7 +78,13 @@ def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
         ValueError: if the file is not a saved pruned model.
         FileNotFoundError: if there is no such file.
     """
-    return dict(json.loads(_read_metadata(path)["notes"]))
+    try:
+        notes = read_json(_read_metadata(path).get("notes", ""))
+        if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
+            raise ValueError("expected texts by name")
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: its notes are damaged: {error}") from None
+    return notes
 
 
 def _read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

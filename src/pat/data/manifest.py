@@ -6,7 +6,6 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -19,12 +18,20 @@ from pydantic import (
 
 from pat import paths
 from pat.data.errors import DataError
+from pat.data.plain_yaml import load_yaml
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 NAME = "[a-z0-9][a-z0-9._-]*"
+ALGORITHMS = ("md5", "sha1", "sha256", "sha512")
+"""Checksums that archives are published with."""
+
+_MOST_PROBLEMS = 20
+_DIGITS = 1797
+_LONGEST_NAME = 200
+_MOST_PIXELS = 500_000_000
 
 _NO_CONTENT = {
     *("name", "title", "source", "licence", "citation", "notes"),
@@ -59,7 +66,7 @@ class ClutteredDigits(_Frozen):
 
     kind: Literal["cluttered-digits"]
     seed: int = Field(ge=0)
-    clutter: int = Field(ge=0)
+    clutter: int = Field(ge=0, le=1000)
     """Pieces on each canvas."""
     piece: int = Field(ge=1, le=8)
     """Side of a piece, pixels."""
@@ -130,6 +137,17 @@ class Manifest(_Frozen):
 
     _path: Path | None = PrivateAttr(default=None)
 
+    @field_validator("archives")
+    @classmethod
+    def _checkable(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, checksum in value.items():
+            if PurePosixPath(inside(name)).name != name:
+                raise ValueError(f"{name!r} must be a file name without a folder")
+            if not re.fullmatch(f"({'|'.join(ALGORITHMS)}):[0-9a-f]+", checksum):
+                known = ", ".join(ALGORITHMS)
+                raise ValueError(f"{name}: expected one of {known}, a colon and hexadecimal digits")
+        return value
+
     @field_validator("folder")
     @classmethod
     def _folder_inside(cls, value: str) -> str:
@@ -158,6 +176,14 @@ class Manifest(_Frozen):
                 raise ValueError("generator.digits, groups: need train, validation and test")
             if self.image_size < 8:
                 raise ValueError("image_size: a digit needs 8 pixels")
+            if sum(self.generator.digits.values()) > _DIGITS:
+                raise ValueError(f"generator.digits: there are {_DIGITS}")
+            if sum(group.count for group in self.groups.values()) * self.image_size**2 > _MOST_PIXELS:
+                raise ValueError(f"groups: more than {_MOST_PIXELS:,} pixels are not made in memory")
+        if isinstance(self.generator, PlainDigits) and (self.image_size != 8 or set(self.groups) != {"all"}):
+            raise ValueError("image_size, groups: plain digits have 8 pixels and one group, all")
+        if self.generator is not None and (self.in_channels, self.num_classes) != (1, 10):
+            raise ValueError("in_channels, num_classes: digits have 1 channel and 10 classes")
         if self.resize is not None and self.resize < self.image_size:
             raise ValueError("resize: must not be below image_size")
         return self
@@ -220,29 +246,35 @@ def load_manifest(name_or_path: str | Path) -> Manifest:
     Raises `DataError` (a ValueError) that names the file and the field.
     """
     text = str(name_or_path)
+    if "\0" in text:
+        raise DataError(f"{text!r} is no name of a dataset")
     if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or "/" in text:
         return _read(Path(name_or_path))
-    for folder in _folders():
-        if (file := folder / f"{text}.yaml").is_file():
-            return _read(file)
+    if re.fullmatch(NAME, text) and len(text) <= _LONGEST_NAME:
+        for folder in _folders():
+            if (file := folder / f"{text}.yaml").is_file():
+                return _read(file)
     raise DataError(f"unknown dataset {text!r}; known are {', '.join(list_manifests())}")
 
 
 def _read(file: Path) -> Manifest:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = load_yaml(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"no manifest {file}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"manifest {file} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise DataError(f"manifest {file}: expected a mapping of fields")
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
+        wrong = error.errors(include_url=False)
         problems = "; ".join(
-            ": ".join(filter(None, [".".join(map(str, e["loc"])), e["msg"]])) for e in error.errors()
+            ": ".join(filter(None, [".".join(map(str, e["loc"])), e["msg"]])) for e in wrong[:_MOST_PROBLEMS]
         )
+        if len(wrong) > _MOST_PROBLEMS:
+            problems += f"; and {len(wrong) - _MOST_PROBLEMS} more"
         raise DataError(f"manifest {file}: {problems}") from None
     if manifest.name != file.stem:
         raise DataError(f"manifest {file}: name: {manifest.name!r} is not the file's name")

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from pat.atomic import write_whole
+from pat.plain import read_json, read_regular
 from pat.study import measured
 from pat.study.record import Provenance
 from pat.study.spec import Frozen, canonical, explain
@@ -74,7 +75,7 @@ def read_bench(file: Path) -> Bench:
         FileNotFoundError: if there is none.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(read_regular(file))
         if not isinstance(content, dict):
             raise ValueError("it is not a JSON object")
         if content.pop("checksum", None) != _checksum(content):

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pat.data.plain_yaml import load_yaml
 from pat.paths import BOOK
 from pat.study import site
 from pat.study.executed import NotebookError, check, plain
@@ -55,7 +54,7 @@ def check_notebooks(book_dir: Path) -> list[Path]:
     text = (book_dir / "_toc.yml").read_text(encoding="utf-8")
     paths = [
         book_dir / f"{entry}.ipynb"
-        for entry in _entries(yaml.safe_load(text))
+        for entry in _entries(load_yaml(text))
         if Path(entry).parts[0] == "executed"
     ]
     faults: list[str] = []

@@ -1,14 +1,16 @@
 """Claims: what the paper says, and the rule that each statement is held against."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from pat import paths
+from pat.data.plain_yaml import load_yaml
+from pat.plain import shown
 from pat.study import statistics
 from pat.study.analysis.significance import Region
 from pat.study.spec import Frozen, explain
@@ -69,7 +71,7 @@ class Claim(Frozen):
     """Where the paper says so."""
     claim: str = Field(min_length=1)
     """What it says, in one sentence."""
-    chapter: str
+    chapter: str = Field(pattern="^[a-z0-9_]{1,100}$")
     """The notebook that shows it."""
     paper: dict[str, str] = {}
     """The paper's own numbers: for each label, where it stands in the file of its values (``table1.x.y``)."""
@@ -114,13 +116,13 @@ def load_claims(book: Path = paths.BOOK, notebooks: Path = paths.NOTEBOOKS) -> C
     """
     file = book / "claims.yaml"
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = load_yaml(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("expected a mapping of fields")
         claims = Claims.model_validate(content)
     except ValidationError as error:
         raise ValueError(f"{file}: {_explain(error, content)}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{file}: {error}") from None
     values = load_paper(book)
     for claim in claims.claims:
@@ -141,8 +143,9 @@ def _explain(error: ValidationError, content: dict[str, Any]) -> str:
         return text
     for number in sorted(range(len(claims)), reverse=True):
         if isinstance(claims[number], dict) and "id" in claims[number]:
-            text = text.replace(f"claims.{number}.", f"claim {claims[number]['id']!r}: ")
-            text = text.replace(f"claims.{number}:", f"claim {claims[number]['id']!r}:")
+            name = shown(claims[number]["id"])
+            text = text.replace(f"claims.{number}.", f"claim {name}: ")
+            text = text.replace(f"claims.{number}:", f"claim {name}:")
     return text
 
 
@@ -154,8 +157,8 @@ def load_paper(book: Path = paths.BOOK) -> dict[Any, Any]:
     """
     file = book / "paper_values.yaml"
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = load_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ValueError(f"{file}: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{file}: expected a mapping")
@@ -174,6 +177,6 @@ def printed(values: Mapping[Any, Any], path: str) -> float:
         if step not in by_name:
             raise ValueError(f"{path!r} leads nowhere in the paper's values: no {step!r}")
         at = by_name[step]
-    if isinstance(at, bool) or not isinstance(at, int | float):
-        raise ValueError(f"expected a number of the paper at {path!r}, got {at!r}")
+    if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at):
+        raise ValueError(f"expected a number of the paper at {path!r}, got {shown(at)}")
     return at

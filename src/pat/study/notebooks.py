@@ -21,12 +21,13 @@ from typing import Any
 
 import jupytext
 import papermill
-import yaml
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
+from pat.data.plain_yaml import load_yaml
 from pat.paths import BOOK, NOTEBOOKS
+from pat.plain import shown
 from pat.study.executed import NotebookError, first_line, plain, problems, tidy, write_notebook
 
 _KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -96,8 +97,8 @@ def read_parameters(name: str, profile: str, notebooks_dir: Path | None = None) 
         )
     path = folder / "params" / profile / f"{name}.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        values = load_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
     if values is None:
         return {}
@@ -110,8 +111,9 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str,
     """Checks `parameters` against the `parameters` cell of `notebook` (a .py source).
 
     Returns the cell's own literals by name.
-    Raises ValueError, before anything runs, for a name that the cell does not define or a value of
-    another kind than the cell's literal (a number for a text, a single value for a list).
+    Raises ValueError, before anything runs, for a name that the cell does not define, a value of
+    another kind than the cell's literal (a number for a text, a single value for a list), or one
+    that has no literal (bytes, a date).
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / f"{notebook.stem}.ipynb"
@@ -132,12 +134,34 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str,
                 f"notebook {notebook.stem!r}: parameter {name!r} must be a literal, got {entry['default']}"
             ) from error
     for name, value in parameters.items():
+        _check_literal(notebook, name, value)
         expected, given = _kind(literals[name]), _kind(value)
         if None not in (literals[name], value) and expected != given:
             raise ValueError(
-                f"notebook {notebook.stem!r}: parameter {name!r} is a {expected}, got {value!r}, a {given}"
+                f"notebook {notebook.stem!r}: parameter {name!r} is a {expected}, got {shown(value)}, "
+                f"a {given}"
             )
     return literals
+
+
+def _check_literal(notebook: Path, name: str, value: Any) -> None:
+    """papermill writes values into the notebook's source. It knows how to write these; of everything else,
+    such as YAML's bytes, it writes the text between quotation marks, and what is in it may end them."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValueError(
+                    f"notebook {notebook.stem!r}: parameter {name!r} has a key that is no text, {shown(key)}"
+                )
+            _check_literal(notebook, name, item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_literal(notebook, name, item)
+    elif not (value is None or isinstance(value, str | bool | int | float)):
+        raise ValueError(
+            f"notebook {notebook.stem!r}: parameter {name!r} has a value of a kind that is no literal, "
+            f"{shown(value)}"
+        )
 
 
 def execute(
@@ -283,8 +307,8 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     given = {} if options.store is None else {"store": options.store}
     for name, value in options.parameter:
         try:
-            given[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            given[name] = load_yaml(value)
+        except ValueError as error:
             raise ValueError(f"-p {name}: {value!r} is not valid YAML: {error}") from error
     return given
 

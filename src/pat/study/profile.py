@@ -4,17 +4,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pat import paths
 from pat.architectures import ARCHITECTURES
 from pat.criteria import CRITERIA, Criterion
 from pat.data import load_manifest
+from pat.data.plain_yaml import load_yaml
 from pat.recipe import Recipe
 from pat.study.settings import Experiments
 from pat.study.spec import (
     METHOD_VERSION,
+    NAME,
     AtEpoch,
     Frozen,
     Neurons,
@@ -57,8 +58,8 @@ class Contrast(Frozen):
 class Profile(Frozen):
     """One scale of the study."""
 
-    name: str
-    """The file's name."""
+    name: str = Field(pattern=NAME)
+    """The file's name; folders of stores are named after it."""
     title: str
     """For people."""
     purpose: str
@@ -94,7 +95,7 @@ class Profile(Frozen):
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            _check_architecture(name)
+            check_architecture(name)
         return value
 
     @model_validator(mode="after")
@@ -144,7 +145,7 @@ class Profile(Frozen):
         if given and len(given) < 3:
             raise ValueError(f"a pruned run needs criterion, ratio and policy, got only {', '.join(given)}")
         name = architecture or self.architectures[0]
-        _check_architecture(name)
+        check_architecture(name)
         try:
             pruning = Pruning(criterion=criterion, ratio=ratio, policy=policy) if policy else None  # type: ignore[arg-type]
             fields = {
@@ -207,7 +208,12 @@ class Profile(Frozen):
         return sorted(dict.fromkeys(specs), key=lambda spec: spec.pruning is not None)
 
 
-def _check_architecture(name: str) -> None:
+def check_architecture(name: str) -> None:
+    """Refuse a network that there is not.
+
+    Raises:
+        ValueError: listing the known ones.
+    """
     if name not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
 
@@ -236,11 +242,14 @@ def _folders() -> list[Path]:
 
 def _read(file: Path) -> Profile:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = load_yaml(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("expected a mapping of fields")
-        return Profile.model_validate({"name": file.stem, **content})
+        profile = Profile.model_validate({"name": file.stem, **content})
+        if profile.name != file.stem:
+            raise ValueError(f"name: {profile.name!r} is not the file's name")
+        return profile
     except ValidationError as error:
         raise ValueError(f"profile {file}: {explain(error)}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"profile {file}: {error}") from None

@@ -11,11 +11,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from pat import paths
 from pat.atomic import write_whole
+from pat.data.plain_yaml import load_yaml
+from pat.plain import read_json, read_regular
 from pat.study.spec import Frozen, Spec, canonical, explain
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy")
@@ -56,12 +57,12 @@ class Result(Frozen):
 class CostRecord(Frozen):
     """What the model and its training cost."""
 
-    dense_macs: int
+    dense_macs: int = Field(ge=1)
     """Multiply-accumulates of one image, before pruning."""
-    macs: int
+    macs: int = Field(ge=0)
     """The same at the end."""
-    dense_parameters: int
-    parameters: int
+    dense_parameters: int = Field(ge=1)
+    parameters: int = Field(ge=0)
     training_share: float
     """Training multiply-accumulates as a share of the dense run's."""
 
@@ -133,12 +134,12 @@ def read_record(path: Path) -> Record:
     """Read a record and check it.
 
     Raises:
-        DamagedRecord: if it is not valid JSON, its checksum does not fit, a field is wrong, or its id is
-            not its spec's.
+        DamagedRecord: if it is no regular file or not valid JSON, its checksum does not fit, a field is
+            wrong, or its id is not its spec's.
         FileNotFoundError: if there is no such file.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(read_regular(path))
         if not isinstance(content, dict):
             raise ValueError("it is not a JSON object")
         if content.pop("checksum", None) != _checksum(content):
@@ -148,7 +149,7 @@ def read_record(path: Path) -> Record:
             raise ValueError(f"its id is not its spec's, {record.spec.id}")
     except ValidationError as error:
         raise DamagedRecord(f"record {path} is damaged: {explain(error)}") from None
-    except (ValueError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedRecord(f"record {path} is damaged: {error}") from None
     return record
 
@@ -189,11 +190,17 @@ def hardware(device: str) -> str:
 
 @cache
 def claims_checksum(book: Path = paths.BOOK) -> str | None:
-    """SHA-256 of what the claims file says (comments and layout do not count), or None without one."""
+    """SHA-256 of what the claims file says (comments and layout do not count), or None without one.
+
+    A file that says nothing, because it cannot be read, must not cost a finished run its record.
+    """
     file = book / "claims.yaml"
     if not file.is_file():
         return None
-    return hashlib.sha256(canonical(yaml.safe_load(file.read_text(encoding="utf-8")))).hexdigest()
+    try:
+        return hashlib.sha256(canonical(load_yaml(file.read_text(encoding="utf-8")))).hexdigest()
+    except (OSError, ValueError, TypeError):  # TypeError: a date or the like, which no claims file has
+        return None
 
 
 @cache

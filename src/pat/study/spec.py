@@ -16,10 +16,17 @@ from pydantic import (
 
 from pat import policy as policies
 from pat.criteria import Criterion
+from pat.plain import shown
 from pat.recipe import Recipe
 
 METHOD_VERSION = 1
 """Raised when the method changes what a run computes, so that old records are not taken for new ones."""
+
+
+NAME = r"^[a-z0-9][a-z0-9._-]{0,199}$"
+"""Names of profiles, which name folders: nothing in them leads elsewhere."""
+
+_MOST_PROBLEMS = 20
 
 
 class Frozen(BaseModel):
@@ -168,7 +175,7 @@ class Tracking(Frozen):
 class Spec(Frozen):
     """One run, with everything resolved that decides its result."""
 
-    profile: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    profile: str = Field(pattern=NAME)
     """The scale it belongs to."""
     dataset: str
     """Name of the manifest."""
@@ -304,9 +311,12 @@ def canonical(content: Any) -> bytes:
 def explain(error: ValidationError) -> str:
     """A validation error in one line: each field, what was given, what was expected."""
     lines = []
-    for problem in error.errors():
+    problems = error.errors(include_url=False)
+    for problem in problems[:_MOST_PROBLEMS]:
         place = ".".join(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+        given = "" if isinstance(problem["input"], dict) else f" (got {shown(problem['input'])})"
         lines.append(f"{place}: {message}{given}" if place else message)
+    if more := len(problems) - len(lines):
+        lines.append(f"and {more} more")
     return "; ".join(lines)

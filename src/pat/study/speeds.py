@@ -10,9 +10,10 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from pat.atomic import write_whole
+from pat.plain import read_regular
 from pat.study import measured
 from pat.study.record import Provenance, Record
-from pat.study.spec import Frozen, Spec, canonical, explain
+from pat.study.spec import NAME, Frozen, Spec, canonical, explain
 
 
 class Seconds(Frozen):
@@ -57,7 +58,7 @@ class Speeds(Frozen):
     """All step times of one profile on one machine, under one set of conditions."""
 
     format: Literal[1] = 1
-    profile: str
+    profile: str = Field(pattern=NAME)
     hardware: str
     device: Literal["cpu", "cuda"]
     threads: int
@@ -145,9 +146,14 @@ def read_speeds(root: Path, profile: str) -> list[Speeds]:
     found = []
     for file in measured.files(measured.speed_folder(root, profile)):
         try:
-            found.append(Speeds.model_validate_json(file.read_bytes()))
+            speeds = Speeds.model_validate_json(read_regular(file))
+            if speeds.profile != profile:
+                raise ValueError(f"they are of profile {speeds.profile!r}")
         except ValidationError as error:
             raise ValueError(f"step times {file} are damaged: {explain(error)}") from None
+        except ValueError as error:
+            raise ValueError(f"step times {file} are damaged: {error}") from None
+        found.append(speeds)
     return found
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from pat import paths
 from pat.atomic import write_whole
+from pat.data.plain_yaml import load_yaml
 
 FILE = "networks.yaml"
 """Below the book's folder."""
@@ -89,8 +90,8 @@ def read_provenance(book: Path = paths.BOOK) -> tuple[str, dict[str, str]]:
 def _read(book: Path) -> Any:
     file = book / FILE
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return load_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ValueError(f"{file}: {error}") from None
 
 

@@ -8,9 +8,8 @@ from math import inf
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
 from pat import paths
+from pat.data.plain_yaml import load_yaml
 
 _SLACK = 1e-9  # binary rounding of decimal numbers
 
@@ -106,9 +105,9 @@ class Paper:
         """
         file = book / "paper_values.yaml"
         try:
-            # The base loader leaves every number as its text: 73.50 is not 73.5.
-            content = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            # 73.50 is not 73.5.
+            content = load_yaml(file.read_text(encoding="utf-8"), numbers_as_text=True)
+        except (OSError, ValueError) as error:
             raise ValueError(f"{file}: {error}") from None
         if not isinstance(content, dict):
             raise ValueError(f"{file}: expected a mapping, got {type(content).__name__}")

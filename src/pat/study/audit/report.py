@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-import yaml
-
 from pat import paths
+from pat.data.plain_yaml import load_yaml
 from pat.study.audit.check import VERDICTS, Check
 from pat.study.audit.networks import read_provenance
 
@@ -64,9 +63,9 @@ def untested(book: Path = paths.BOOK, chapter: str = "audit") -> str:
     """
     file = book / "claims.yaml"
     try:
-        claims = yaml.safe_load(file.read_text(encoding="utf-8"))["claims"]
+        claims = load_yaml(file.read_text(encoding="utf-8"))["claims"]
         rows = [[c["claim"], c["where"], c["untested"]] for c in claims if c["chapter"] == chapter]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{file}: {error}") from None
     except (KeyError, TypeError) as error:
         raise ValueError(f"{file}: expected claims ({type(error).__name__}: {error})") from None
