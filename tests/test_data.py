@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from pat import data, paths
-from pat.data import Augment, DataError, MissingDataError
+from pat.data import Augment, DataError, MissingDataError, opening
 from pat.data.division import divide
 from pat.data.draws import Draws, augmented
 from pat.data.embedded import generate
@@ -368,14 +368,38 @@ def test_opening_refuses_data_that_is_not_the_manifests(pictures: Path) -> None:
     assert ("val", "count") in problems(manifest, pictures)
 
 
-def test_an_image_that_lies_is_named_while_training(pictures: Path) -> None:
+def test_an_image_that_is_spoiled_later_is_named_while_training(pictures: Path) -> None:
     manifest = added(pictures, in_memory=False)
     bad = pictures / "train" / "blue" / "0.png"
-    for content in (b"", b"\x89PNG\r\n\x1a\nbut no more", bad.read_bytes()[:60]):
-        bad.write_bytes(content)
+    whole = bad.read_bytes()
+    for content in (b"", b"\x89PNG\r\n\x1a\nbut no more", whole[:60]):
+        bad.write_bytes(whole)
         dataset = data.open_dataset(manifest, root=pictures.parent, device="cpu")
+        bad.write_bytes(content)
         with pytest.raises(DataError, match=r"blue/0\.png is no readable image"):
             [*epoch(dataset, batch_size=27), *dataset.eval_batches("validation", batch_size=3)]
+
+
+@pytest.mark.parametrize("digests", [True, False])
+def test_streamed_images_are_looked_at_before_the_first_epoch_and_once(
+    pictures: Path, digests: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = added(pictures, in_memory=False)
+    if not digests:
+        bare = {name: group.model_copy(update={"digest": None}) for name, group in manifest.groups.items()}
+        manifest = manifest.model_copy(update={"groups": bare})
+    bad = pictures / "train" / "blue" / "0.png"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:60])
+    message = "its digest differs" if digests else r"1 image\(s\) do not decode: .*blue/0\.png"
+    for _ in range(2):
+        with pytest.raises(DataError, match=message):
+            data.open_dataset(manifest, root=pictures.parent, device="cpu")
+    bad.write_bytes(whole)
+    data.open_dataset(manifest, root=pictures.parent, device="cpu")
+    for name in ("check_all", "_check_digests"):
+        monkeypatch.setattr(opening, name, lambda *arguments: pytest.fail("looked at again"))
+    data.open_dataset(manifest, root=pictures.parent, device="cpu")
 
 
 def test_a_damaged_cache_is_made_again(pictures: Path) -> None:

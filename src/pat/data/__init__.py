@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pat.data.errors import DataError, MissingDataError
     from pat.data.manifest import Manifest, list_manifests, load_manifest
     from pat.data.opening import open_dataset
+    from pat.data.unpacking import unpack
     from pat.data.verifying import Problem, verify
 else:
     __getattr__, __dir__ = exports(
@@ -22,6 +23,7 @@ else:
             "errors": ["DataError", "MissingDataError"],
             "manifest": ["Manifest", "list_manifests", "load_manifest"],
             "opening": ["open_dataset"],
+            "unpacking": ["unpack"],
             "verifying": ["Problem", "verify"],
         },
     )
@@ -38,5 +40,6 @@ __all__ = [
     "list_manifests",
     "load_manifest",
     "open_dataset",
+    "unpack",
     "verify",
 ]

@@ -13,6 +13,7 @@ from pat.atomic import write_whole
 from pat.data.division import divide
 from pat.data.errors import DataError, MissingDataError
 from pat.data.imagefolder import (
+    FORMATS,
     Listing,
     decode,
     fitted,
@@ -20,6 +21,7 @@ from pat.data.imagefolder import (
     list_digest,
     list_images,
     read,
+    refuse,
     to_array,
     write_list,
 )
@@ -180,14 +182,12 @@ def _survey(groups: dict[str, Listing]) -> tuple[list[int], bool]:
             grey = grey and _is_grey(file)
         except DataError as error:
             bad.append(str(error))
-    if bad:
-        more = f" (and {len(bad) - 20} more)" if len(bad) > 20 else ""
-        raise DataError(f"{len(bad)} image(s) do not decode: " + "; ".join(bad[:20]) + more)
+    refuse(bad)
     return sizes, grey
 
 
 def _is_grey(file: Path) -> bool:
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
         return image.mode in ("1", "L", "LA", "I;16")
 
 

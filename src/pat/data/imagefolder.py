@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +18,10 @@ from pat.data.errors import DataError, MissingDataError
 from pat.data.manifest import Manifest
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 _MAX_PIXELS = 80_000_000
+_LONGEST_LINE = 500
+_MOST_NAMED = 20
 LIST_DIGITS = 8
 
 
@@ -101,7 +103,7 @@ def missing(manifest: Manifest, path: Path) -> MissingDataError:
 def decode(data: bytes, channels: int, source: Path) -> Image.Image:
     """The image in `data`, grey (1 channel) or RGB (3). Raises `DataError` naming `source`."""
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
                 raise DataError(f"{source}: {image.width} x {image.height} pixels is no sane image")
             return image.convert("L" if channels == 1 else "RGB")
@@ -131,13 +133,39 @@ def to_array(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def decode_all(files: Iterable[Path], channels: int, resize: int, size: int) -> npt.NDArray[np.uint8]:
-    """uint8 [N, C, size, size] of every file. Raises `DataError` naming the first bad file."""
+    """uint8 [N, C, size, size] of every file. Raises `DataError` naming and counting the bad ones."""
 
-    def one(file: Path) -> npt.NDArray[np.uint8]:
-        return to_array(fitted(decode(read(file), channels, file), resize, size))
+    def one(file: Path) -> npt.NDArray[np.uint8] | str:
+        try:
+            return to_array(fitted(decode(read(file), channels, file), resize, size))
+        except DataError as error:
+            return str(error)
 
     with ThreadPoolExecutor() as pool:
-        return np.stack(list(pool.map(one, files)))
+        made = list(pool.map(one, files))
+    refuse([text for text in made if isinstance(text, str)])
+    return np.stack([image for image in made if not isinstance(image, str)])
+
+
+def check_all(files: Iterable[Path], channels: int) -> None:
+    """Decodes every file and keeps none. Raises `DataError` naming and counting the bad ones."""
+
+    def one(file: Path) -> str | None:
+        try:
+            decode(read(file), channels, file)
+        except DataError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        refuse([text for text in pool.map(one, files) if text is not None])
+
+
+def refuse(bad: Sequence[str]) -> None:
+    """The error for images that do not decode, a message each; nothing if there is none."""
+    if bad:
+        more = f" (and {len(bad) - _MOST_NAMED} more)" if len(bad) > _MOST_NAMED else ""
+        raise DataError(f"{len(bad)} image(s) do not decode: " + "; ".join(bad[:_MOST_NAMED]) + more)
 
 
 def read(file: Path) -> bytes:
@@ -172,7 +200,13 @@ def expected_names(manifest: Manifest, group: str) -> dict[str, str]:
     if manifest.list_path is None:
         return {}
     try:
-        text = gzip.decompress(manifest.list_path.read_bytes()).decode()
+        # As long as its images' names could make it, so that a small file cannot fill the memory.
+        longest = 1_000_000 + _LONGEST_LINE * sum(part.count for part in manifest.groups.values())
+        with gzip.open(manifest.list_path) as file:
+            data = file.read(longest + 1)
+        if len(data) > longest:
+            raise ValueError(f"it has more than {longest:,} bytes unpacked")
+        text = data.decode()
         pairs = [line.split("  ", 1) for line in text.splitlines()]
         prefix = manifest.groups[group].paths[0] + "/"
         return {name.removeprefix(prefix): value for value, name in pairs if name.startswith(prefix)}

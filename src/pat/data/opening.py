@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pat.atomic import whole
+from pat.atomic import whole, write_whole
 from pat.data import cifar, embedded
 from pat.data.dataset import ImageDataset
 from pat.data.division import divide
 from pat.data.errors import DataError
-from pat.data.imagefolder import Listing, decode_all, group_listing, hash_all, list_digest
+from pat.data.imagefolder import Listing, check_all, decode_all, group_listing, hash_all, list_digest
 from pat.data.manifest import SPLITS, Manifest, SplitName
 from pat.data.memory import MemoryDataset
 
@@ -26,9 +26,10 @@ def open_dataset(
 ) -> ImageDataset:
     """The manifest's data below `root`, checked as far as that is cheap.
 
-    Counts are always checked, digests when the images are decoded into memory. `workers`:
-    processes that decode while streaming; no matter to the images. Raises `MissingDataError`
-    with the expected path and how to get the data, `DataError` naming a bad file.
+    Counts are always checked; digests when the images are decoded into memory, or once before
+    they are first streamed. `workers`: processes that decode while streaming; no matter to the
+    images. Raises `MissingDataError` with the expected path and how to get the data, `DataError`
+    naming a bad file.
     """
     device = torch.device(device)
     if manifest.layout == "imagefolder":
@@ -70,6 +71,7 @@ def _open_folder(manifest: Manifest, root: Path, device: torch.device, workers: 
     if not manifest.in_memory:
         from pat.data.streaming import FolderDataset  # torchvision's transforms load slowly
 
+        _check_once(manifest, listings, root)
         return FolderDataset(manifest, files, device, workers)
     key = _cache_key(manifest, listings)
     cache = root / ".pat-cache" / f"{manifest.name}-{key}.npz"
@@ -96,6 +98,20 @@ def _check_digests(manifest: Manifest, listings: Mapping[str, Listing]) -> None:
                 f"{listing.folder} is not the data of the manifest: its digest differs; "
                 f"`pat data verify {manifest.name}` names the file"
             )
+
+
+def _check_once(manifest: Manifest, listings: Mapping[str, Listing], root: Path) -> None:
+    """Every image, before the first epoch rather than in the middle of one: hashed where the manifest has a
+    digest, else decoded. A note beside the data says that these files passed."""
+    note = root / ".pat-cache" / f"{manifest.name}-{_cache_key(manifest, listings)}.checked"
+    if note.is_file():
+        return
+    _check_digests(manifest, listings)
+    for name, listing in listings.items():
+        if manifest.groups[name].digest is None:
+            check_all(listing.files, manifest.in_channels)
+    with suppress(OSError):  # a data root that is read-only or full costs time at each start, not the run
+        write_whole(note, b"")
 
 
 def _cache_key(manifest: Manifest, listings: Mapping[str, Listing]) -> str:

@@ -1,6 +1,5 @@
 """Whether the data on disk is the manifest's, file by file."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +18,7 @@ from pat.data.imagefolder import (
     read,
 )
 from pat.data.manifest import Manifest
+from pat.data.unpacking import archive_problem
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,8 @@ def verify(manifest: Manifest, root: Path) -> list[Problem]:
 
 
 def _archives(manifest: Manifest, root: Path) -> list[Problem]:
-    problems = []
-    for name, expected in manifest.archives.items():
-        algorithm, _, value = expected.partition(":")
-        if (file := root / name).is_file():
-            with file.open("rb") as stream:
-                found = hashlib.file_digest(stream, algorithm).hexdigest()
-            if found != value:
-                text = f"{file}: its {algorithm} is {found}, {value} expected"
-                problems.append(Problem(file, "changed", text))
-    return problems
+    files = [file for name in manifest.archives if (file := root / name).is_file()]
+    return [Problem(file, "changed", text) for file in files if (text := archive_problem(manifest, file))]
 
 
 def _generated(manifest: Manifest, name: str, root: Path) -> list[Problem]:
