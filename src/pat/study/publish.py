@@ -9,6 +9,7 @@ from pat.study.analysis import runs_table
 from pat.study.record import Record, write_record
 from pat.study.speeds import read_speeds
 from pat.study.store import INDEX, Published
+from pat.study.tables import read_table
 
 
 class PublishConflict(ValueError):
@@ -55,11 +56,13 @@ def publish_measurements(source: Path, target: Path) -> int:
     Raises:
         PublishConflict: if the target has another table of the same machine, or step times that were measured
             under other conditions, before anything is written.
+        ValueError: naming a file that is damaged, before anything is written.
     """
     new = {}
     for profile in measured.profiles(source):
         for file in measured.files(measured.latency_folder(source, profile)):
             there = measured.latency_folder(target, profile) / file.name
+            read_table(file)  # nothing but tables is published
             if there.is_file() and there.read_bytes() != file.read_bytes():
                 raise PublishConflict(f"{there} is published with other times than {file}")
             new[there] = file.read_bytes()

@@ -5,8 +5,9 @@ from pathlib import Path
 from pat.atomic import write_whole
 from pat.data import load_manifest
 from pat.latency_table import LatencyTable
+from pat.plain import read_regular
 from pat.study import measured
-from pat.study.profile import Profile
+from pat.study.profile import Profile, check_architecture
 from pat.study.record import hardware
 from pat.study.store import AnyStore, Store
 
@@ -24,8 +25,8 @@ def read_table(file: Path) -> LatencyTable:
         ValueError: if it is no table or was changed, naming the file.
     """
     try:
-        return LatencyTable.from_json(file.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+        return LatencyTable.from_json(read_regular(file).decode("utf-8"))
+    except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
 
 
@@ -64,9 +65,11 @@ def table_of(
 
     Raises:
         MissingTable: if there is none, and the store is published or ``measure`` is off.
-        ValueError: if the file that is there was measured under other conditions, or the device is not there.
+        ValueError: for an unknown network, if the file that is there was measured under other conditions, or
+            the device is not there.
     """
     name = architecture or profile.architectures[0]
+    check_architecture(name)  # it becomes part of a file's name
     folder = measured.latency_folder(store.root, profile.name)
     size = load_manifest(profile.dataset).image_size
     if not isinstance(store, Store):
