@@ -32,7 +32,8 @@ def save_pruned(
     from safetensors.torch import save
 
     content = {name: tensor.detach().contiguous().clone() for name, tensor in tensors(model).items()}
-    metadata = {"format": _FORMAT, "notes": json.dumps(dict(notes or {})), "sha256": _digest(content)}
+    texts = json.dumps(dict(notes or {}))
+    metadata = {"format": _FORMAT, "notes": texts, "notes_sha256": _hash(texts), "sha256": _digest(content)}
     write_whole(Path(path), save(content, metadata=metadata))
 
 
@@ -99,7 +100,14 @@ def _read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         raise ValueError(f"{os.fspath(path)} is not a safetensors file, or damaged: {error}") from error
     if metadata.get("format") != _FORMAT:
         raise ValueError(f"{os.fspath(path)} was not written by save_pruned")
+    notes = metadata.get("notes", "")
+    if metadata.get("notes_sha256", _hash(notes)) != _hash(notes):  # older files have none
+        raise ValueError(f"{os.fspath(path)} is damaged: its notes do not have the checksum in it")
     return metadata
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(content: Mapping[str, torch.Tensor]) -> str:

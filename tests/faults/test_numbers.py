@@ -408,9 +408,11 @@ def test_batches_of_one_image(bench: "Tally", here: Path, monkeypatch: pytest.Mo
     add_folder(data / "pets", "pets", here / "data_manifests")
     images(data / "five", {"ant": 3, "bee": 2}, noise)
     described(here, "five", {"ant": 3, "bee": 2})
-    with bench.trial("numbers", "batches of one image, refused where BatchNorm sees one value"):
-        with pytest.raises(ValueError, match="resnet34-small cannot be trained on batches of one"):
-            check(on("pets", dense, architecture="resnet34-small", batch_size=1), data)
+    with (
+        bench.trial("numbers", "batches of one image, refused where BatchNorm sees one value"),
+        pytest.raises(ValueError, match="resnet34-small cannot be trained on batches of one"),
+    ):
+        check(on("pets", dense, architecture="resnet34-small", batch_size=1), data)
     monkeypatch.setitem(models._BUILDERS, "vgg16-bn", ending_in_one_pixel)
     for name, batch in (("pets", 1), ("five", 4)):  # five has one image to train on
         for make in KINDS.values() if bench.long else [dense]:

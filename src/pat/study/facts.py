@@ -16,7 +16,7 @@ from pat.study import analysis, pages, supply
 from pat.study.claims import CONFIRMATORY, Claim, Claims, load_claims, load_paper
 from pat.study.evidence import Evidence
 from pat.study.profile import Profile, load_profile
-from pat.study.record import claims_checksum
+from pat.study.record import DamagedRecord, claims_checksum
 from pat.study.store import AnyStore, open_store
 from pat.study.verdicts import Study, count, decide
 
