@@ -118,6 +118,7 @@ def run(
         console = Console()
         if target.record(spec) is None:
             check(spec, data, workers)
+            target.check_writable()
         with progress.of_run(spec, console) as watcher:
             record = start(spec, target, data=data, workers=workers, watcher=watcher)
         _print_record(record, console)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pat import paths
+from pat.atomic import storage_problem
 from pat.study.record import Record
 from pat.study.spec import Spec
 from pat.study.store import AnyStore, Store
@@ -95,7 +96,9 @@ def sweep(
         ValueError: before any training, if a run cannot start or ``jobs`` is under 1.
         MissingRuns: if the store is published and lacks some.
         WorkerLost: if a process died.
-        RunsLost: after all other runs, if one raised an error (out of memory, a full disk).
+        CannotWrite: before any training, if runs are missing and the store may not be written to.
+        RunsLost: after all other runs, if one raised an error (out of memory); at once if nothing more can be
+            kept (a full disk), since no other run could be.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
@@ -111,6 +114,7 @@ def sweep(
 
         for spec in {_setting(spec): spec for spec in missing}.values():
             check(spec, data, workers)
+        store.check_writable()
         _train(plan(missing), store, jobs, data, workers, on_progress)
         found = {spec.id: store.record(spec) for spec in specs}
     records = [found[spec.id] for spec in specs]
@@ -122,7 +126,7 @@ def sweep(
 
 def _setting(spec: Spec) -> tuple[Hashable, ...]:
     """What decides whether a run can start."""
-    data = (spec.dataset, spec.data_checksum, spec.device)
+    data = (spec.dataset, spec.data_checksum, spec.device, spec.recipe.batch_size, spec.recipe.slices)
     return (*data, spec.architecture, spec.neurons, spec.tracking, spec.pruning and spec.pruning.ratio)
 
 
@@ -175,6 +179,8 @@ def _train(
                         raise
                     except Exception as error:
                         lost.append((job, error))
+                        if storage_problem(error) is not None:
+                            ready.clear()  # the others would train for nothing
                         continue
                     if job.spec == job.trunk.spec:
                         ready = _branches(job.trunk) + ready
@@ -189,6 +195,11 @@ def _train(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if lost:
+        for job, error in lost:
+            if problem := storage_problem(error):
+                raise RunsLost(
+                    f"{job.spec.title} ({job.spec.id[:12]}) could not be kept: {problem}"
+                ) from error
         spec, cause = lost[0][0].spec, lost[0][1]
         waiting = sum(len(job.trunk.branches) for job, _ in lost if job.spec == job.trunk.spec)
         raise RunsLost(
