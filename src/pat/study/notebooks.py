@@ -309,7 +309,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
         try:
             given[name] = load_yaml(value)
         except ValueError as error:
-            raise ValueError(f"-p {name}: {value!r} is not valid YAML: {error}") from error
+            raise ValueError(f"-p {name}: {shown(value)} is not valid YAML: {error}") from error
     return given
 
 

@@ -144,7 +144,7 @@ class Profile(Frozen):
                                          strict=True) if v is not None]  # fmt: skip
         if given and len(given) < 3:
             raise ValueError(f"a pruned run needs criterion, ratio and policy, got only {', '.join(given)}")
-        name = architecture or self.architectures[0]
+        name = self.architectures[0] if architecture is None else architecture
         check_architecture(name)
         try:
             pruning = Pruning(criterion=criterion, ratio=ratio, policy=policy) if policy else None  # type: ignore[arg-type]

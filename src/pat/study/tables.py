@@ -68,7 +68,7 @@ def table_of(
         ValueError: for an unknown network, if the file that is there was measured under other conditions, or
             the device is not there.
     """
-    name = architecture or profile.architectures[0]
+    name = profile.architectures[0] if architecture is None else architecture
     check_architecture(name)  # it becomes part of a file's name
     folder = measured.latency_folder(store.root, profile.name)
     size = load_manifest(profile.dataset).image_size
