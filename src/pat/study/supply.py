@@ -22,7 +22,7 @@ from pat import paths
 DISTRIBUTION = "pruning-aware-training"
 
 PARTS = ("method", "study", "book", "dev")
-"""Who needs a dependency: everybody (the method), or an extra."""
+"""Who needs a dependency. The method is for everybody, the others are extras."""
 
 PURPOSES = {
     "filelock": "one writer at a time in a store of runs",
@@ -93,10 +93,11 @@ class Dependency(NamedTuple):
     """A direct dependency, as the installed pat declares it."""
 
     name: str
-    """Canonical: lower case, hyphens."""
+    """In lower case, with hyphens."""
     part: str
     """One of ``PARTS``."""
     range: str
+    """Versions that pat accepts."""
 
 
 def dependencies() -> list[Dependency]:
