@@ -3,11 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from pat import paths
 from pat.cli.options import Profile, StoreFolder, clear_errors
+from pat.study.console import Console
 
 
 def latency(

@@ -39,9 +39,10 @@ def _one_line(error: Exception) -> str:
     from pydantic import ValidationError
 
     from pat.atomic import storage_problem
+    from pat.plain import printable
     from pat.study.spec import explain
 
     message = storage_problem(error) or str(error)
     if isinstance(error, ValidationError):
         message = explain(error)
-    return " ".join(message.split())
+    return printable(" ".join(message.split()))

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pat.study.record import Record
+from pat.study.record import Provenance, Record
+from pat.study.spec import Frozen
 from pat.study.store import AnyStore
 
 
@@ -52,3 +53,56 @@ def _apart(one: Record, two: Record) -> float:
     if one.result is None or two.result is None:
         return 0.0
     return abs(one.result.test_accuracy - two.result.test_accuracy)
+
+
+def differences(known: Record, own: Record) -> list[str]:
+    """In what a run made anew differs from its record, times and provenance left out: a line each.
+
+    A branch's record begins where it left its trunk, so only the epochs that both have are compared.
+    """
+    found = []
+    for name in ("status", "reason"):
+        one, two = getattr(known, name), getattr(own, name)
+        if one != two:
+            found.append(f"{name}: {one} in the record, {two} here")
+    for name in ("result", "cost"):
+        found += _fields(name, getattr(known, name), getattr(own, name))
+    history = {epoch.epoch: epoch for epoch in own.history}
+    for epoch in known.history:
+        apart = _fields(f"epoch {epoch.epoch}", epoch, history.get(epoch.epoch), leave_out=("seconds",))
+        if apart:  # what comes after it follows from it
+            return found + apart
+    return found
+
+
+def _fields(
+    what: str, known: Frozen | None, own: Frozen | None, leave_out: tuple[str, ...] = ()
+) -> list[str]:
+    if known is None or own is None:
+        return [] if known == own else [f"{what}: {'none' if known is None else 'one'} in the record, "
+                                        f"{'none' if own is None else 'one'} here"]  # fmt: skip
+    one, two = known.model_dump(), own.model_dump()
+    return [
+        f"{what}, {name}: {_short(one[name])} in the record, {_short(two[name])} here"
+        for name in one
+        if name not in leave_out and one[name] != two[name]
+    ]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def surroundings(known: Provenance, own: Provenance) -> list[str]:
+    """In what two runs' environments differ: a line each."""
+    found = [
+        f"{name}: {known.packages.get(name, 'none')} then, {own.packages.get(name, 'none')} now"
+        for name in sorted({*known.packages, *own.packages})
+        if known.packages.get(name) != own.packages.get(name)
+    ]
+    for name in ("commit", "hardware", "os", "python"):
+        one, two = getattr(known, name), getattr(own, name)
+        if one != two:
+            found.append(f"{name}: {one} then, {two} now")
+    return found

@@ -72,6 +72,7 @@ def run(
     data: Path = paths.DATA,
     workers: int = 0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_wait: Callable[[int], None] = lambda runs: None,
 ) -> list[Record]:
     """Records of all runs of an experiment, training what the store lacks, one stage after the other.
 
@@ -82,7 +83,9 @@ def run(
     records: dict[str, Record] = {}
     for stage in _stages(name, profile, preset, lambda: table_of(profile, store).checksum):
         wanted = stage(profile, profile.preset(preset), list(records.values()))
-        done = sweep(wanted, store, jobs=jobs, data=data, workers=workers, on_progress=on_progress)
+        done = sweep(
+            wanted, store, jobs=jobs, data=data, workers=workers, on_progress=on_progress, on_wait=on_wait
+        )
         records |= {record.id: record for record in done}
     return list(records.values())
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pat.study import sweep as sweeps
+from pat.study.console import Console
 from pat.study.spec import Spec
 from pat.study.watcher import Watcher
 
@@ -22,12 +22,12 @@ def quiet_console() -> Console:
 
 def _bar(console: Console, unit: str) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
         console=console,
         disable=not console.is_terminal,  # lines are printed instead
     )
@@ -56,7 +56,7 @@ def of_run(spec: Spec, console: Console) -> Iterator[Watcher]:
         def on_step(spec: Spec, epoch: int, step: int, steps: int) -> None:
             bar.update(task, completed=epoch + step / steps)
 
-        yield Watcher(on_epoch, on_step)
+        yield Watcher(on_epoch=on_epoch, on_step=on_step)
 
 
 def _epi(spec: Spec, log: "EpochLog") -> float | None:
@@ -92,9 +92,14 @@ class SweepBar:
     def __call__(self, progress: sweeps.Progress) -> None:
         record = progress.record
         self._bar.start()  # only now: a sweep that trains nothing shows nothing
-        self.trained += 1
+        self.trained += progress.trained
         accuracy = "" if record.result is None else f"  {record.result.test_accuracy:.1f} %"
-        detail = f"{record.spec.title}: {record.status}{accuracy}"
+        by = "" if progress.trained else " (by another process)"
+        detail = f"{record.spec.title}: {record.status}{accuracy}{by}"
         self._bar.update(self._task, total=progress.total, completed=progress.done, detail=detail)
         if not self._console.is_terminal:
             self._console.print(f"{progress.done}/{progress.total}  {detail}", soft_wrap=True)
+
+    def waiting(self, runs: int) -> None:
+        """Callback for a sweep that has nothing left to do but wait."""
+        self._console.print(f"waiting for {runs} runs that other processes train", soft_wrap=True)

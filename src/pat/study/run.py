@@ -62,6 +62,7 @@ def run(
     workers: int = 0,
     keep: Collection[int] = (),
     branch: bool = True,
+    wait: bool = True,
     watcher: Watcher = SILENT,
 ) -> Record:
     """Bring a run to its end: nothing if it has a record, else from its last checkpoint.
@@ -77,6 +78,7 @@ def run(
         workers: processes that decode images of data sets too large for memory.
         keep: numbers of epochs after which to keep a checkpoint for good.
         branch: whether to use the dense run's checkpoint.
+        wait: for another process that trains the run; a run whose trunk is trained by another waits always.
         watcher: told of progress.
 
     Returns:
@@ -84,10 +86,11 @@ def run(
 
     Raises:
         ValueError: for anything that :func:`check` finds.
+        Busy: if another process trains the run and ``wait`` is off.
     """
     if not keep and (found := store.record(spec)) is not None:
         return found  # without the lock, which a store that is only read does not give
-    with store.lock(spec):
+    with store.lock(spec, wait=wait):
         found = store.record(spec)
         missing = [epochs for epochs in keep if store.load_checkpoint(spec, epochs) is None]
         if found is not None and not missing:
@@ -112,6 +115,7 @@ def _train(
     watcher: Watcher,
     found: Record | None,
 ) -> Record:
+    watcher.on_start(spec)
     dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device, workers)
     # Not after a checkpoint that is wanted and not there: other runs start from it.
     last = min(missing, default=spec.recipe.epochs)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from pat.atomic import CannotWrite
 from pat.study.record import DamagedRecord, Record, read_record, write_record
@@ -19,6 +19,10 @@ INDEX = "runs.csv"
 """The table that every published store has, and by which it is known."""
 
 _ID = re.compile("[0-9a-f]{64}")
+
+
+class Busy(TimeoutError):
+    """Another process trains a run at the moment."""
 
 
 class Store:
@@ -111,11 +115,9 @@ class Store:
         """Only one process trains a run; the lock goes with the process that holds it.
 
         Raises:
-            TimeoutError: if another process holds it and ``wait`` is off.
+            Busy: if another process holds it and ``wait`` is off.
         """
-        folder = self.folder(spec)
-        folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder, wait):
+        with alone(self.folder(spec), wait=wait):
             yield
 
     def clean(self, spec: Spec, keep: Iterable[int] = ()) -> None:
@@ -142,11 +144,14 @@ class Store:
     def collect_garbage(self) -> int:
         """Remove checkpoints of finished runs and remains of dead processes; bytes freed.
 
-        Runs that are being trained are left alone.
+        Runs that are being trained are left alone, and so is what lies elsewhere behind a link: it may be
+        another store's.
         """
-        freed = 0
+        freed, root = 0, self.root.resolve()
         for folder in self._folders():
-            with suppress(TimeoutError), _lock(folder, wait=False):
+            if not (folder / "epochs").resolve().is_relative_to(root):
+                continue
+            with suppress(Busy), alone(folder, wait=False):
                 freed += _collect(folder)
         return freed
 
@@ -165,8 +170,22 @@ def _collect(folder: Path) -> int:
     return freed
 
 
-def _lock(folder: Path, wait: bool) -> FileLock:
-    return FileLock(folder / "lock", timeout=-1 if wait else 0)
+@contextmanager
+def alone(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Only one process writes into a run's folder, which is made where it is not there.
+
+    The lock goes with the process that holds it; its file stays, held by nobody.
+
+    Raises:
+        Busy: if another process holds it and ``wait`` is off.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(folder / "lock", timeout=-1 if wait else 0).acquire()
+    except Timeout:
+        raise Busy(f"run {folder.name[:12]} is being trained by another process") from None
+    with held:
+        yield
 
 
 class Published:

@@ -3,7 +3,8 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -14,7 +15,11 @@ from pat import paths
 from pat.atomic import storage_problem
 from pat.study.record import Record
 from pat.study.spec import Spec
-from pat.study.store import AnyStore, Store
+from pat.study.store import AnyStore, Busy, Store
+from pat.study.watcher import Watcher
+
+_ASK_AGAIN = 1.0
+"""Seconds after which a run that another process trains is asked for again."""
 
 
 class MissingRuns(ValueError):
@@ -51,11 +56,18 @@ class Trunk:
 
 @dataclass(frozen=True)
 class Progress:
-    """Told after every finished run."""
+    """Told after every finished run.
+
+    Attributes:
+        done, total: runs of the sweep that were missing when it began.
+        record: the run's.
+        trained: whether by this sweep; another process may have been first.
+    """
 
     done: int
     total: int
     record: Record
+    trained: bool
 
 
 def plan(specs: Iterable[Spec]) -> list[Trunk]:
@@ -78,8 +90,12 @@ def sweep(
     data: Path = paths.DATA,
     workers: int = 0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_wait: Callable[[int], None] = lambda runs: None,
 ) -> list[Record]:
     """Records of all specs, training what the store lacks.
+
+    Several sweeps may share a store, in any number of processes: a run that another one trains is left to it,
+    and waited for once nothing else is to do.
 
     Args:
         specs: any runs.
@@ -87,7 +103,8 @@ def sweep(
         jobs: processes; one run is always trained by one, and a single job by this one.
         data: root of the data sets.
         workers: processes a run that decode images of data sets too large for memory.
-        on_progress: called after every run that was trained.
+        on_progress: called after every run that was missing.
+        on_wait: called with their number when only runs that other processes train are left.
 
     Returns:
         The records in the order of ``specs``.
@@ -115,7 +132,7 @@ def sweep(
         for spec in {_setting(spec): spec for spec in missing}.values():
             check(spec, data, workers)
         store.check_writable()
-        _train(plan(missing), store, jobs, data, workers, on_progress)
+        _train(plan(missing), store, jobs, data, workers, on_progress, on_wait)
         found = {spec.id: store.record(spec) for spec in specs}
     records = [found[spec.id] for spec in specs]
     lost = [s for s, r in zip(specs, records, strict=True) if r is None]
@@ -130,11 +147,18 @@ def _setting(spec: Spec) -> tuple[Hashable, ...]:
     return (*data, spec.architecture, spec.neurons, spec.tracking, spec.pruning and spec.pruning.ratio)
 
 
+Ended = tuple[Record, bool]
+"""A run's record, and whether it was trained now: another process may have been first."""
+
+
 @dataclass(frozen=True)
 class _Job:
     spec: Spec
-    keep: tuple[int, ...]
     trunk: Trunk
+
+    def keep(self, store: Store) -> list[int]:
+        """Checkpoints to keep for good, as the store is now."""
+        return self.trunk.keep(store) if self.spec == self.trunk.spec else []
 
 
 def _train(
@@ -144,6 +168,7 @@ def _train(
     data: Path,
     workers: int,
     on_progress: Callable[[Progress], None],
+    on_wait: Callable[[int], None],
 ) -> None:
     """Trunks first, each one's branches as soon as it is done, longest runs first.
 
@@ -154,39 +179,32 @@ def _train(
     total = sum(t.wanted + len(t.branches) for t in trunks)
     done = 0
     lost: list[tuple[_Job, Exception]] = []
-    ready = []
+    ready: list[_Job] = []
     for trunk in trunks:
-        keep = tuple(trunk.keep(store))
-        if keep or trunk.wanted:
-            ready.append(_Job(trunk.spec, keep, trunk))
-        else:
-            ready += _branches(trunk)
+        job = _Job(trunk.spec, trunk)
+        ready += [job] if trunk.wanted or job.keep(store) else _branches(trunk)
     with _executor(jobs) as pool:
-        running: dict[Future[Record], _Job] = {}
+
+        def start(job: _Job) -> Future[Ended]:
+            how = {"data": data, "workers": workers, "keep": job.keep(store), "wait": False}
+            return pool.submit(_run, run, job.spec, store, how)
+
         try:
-            while ready or running:
-                while ready and len(running) < jobs:
-                    job = ready.pop(0)
-                    running[pool.submit(run, job.spec, store, data=data, workers=workers, keep=job.keep)] = (
-                        job
-                    )
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    job = running.pop(future)
-                    try:
-                        record = future.result()
-                    except BrokenProcessPool:
-                        raise
-                    except Exception as error:
-                        lost.append((job, error))
-                        if storage_problem(error) is not None:
-                            ready.clear()  # the others would train for nothing
-                        continue
-                    if job.spec == job.trunk.spec:
-                        ready = _branches(job.trunk) + ready
-                    if job.spec != job.trunk.spec or job.trunk.wanted:
-                        done += 1
-                        on_progress(Progress(done, total, record))
+            for job, future in _as_they_end(ready, start, jobs, on_wait):
+                try:
+                    record, trained = future.result()
+                except BrokenProcessPool:
+                    raise
+                except Exception as error:
+                    lost.append((job, error))
+                    if storage_problem(error) is not None:
+                        break  # the others would train for nothing
+                    continue
+                if job.spec == job.trunk.spec:
+                    ready[:0] = _branches(job.trunk)
+                if job.spec != job.trunk.spec or job.trunk.wanted:
+                    done += 1
+                    on_progress(Progress(done, total, record, trained))
         except BrokenProcessPool:
             raise WorkerLost(
                 "a training process died (killed, perhaps for its memory); the same command goes on"
@@ -195,11 +213,9 @@ def _train(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if lost:
-        for job, error in lost:
-            if problem := storage_problem(error):
-                raise RunsLost(
-                    f"{job.spec.title} ({job.spec.id[:12]}) could not be kept: {problem}"
-                ) from error
+        spec, cause = lost[-1][0].spec, lost[-1][1]
+        if problem := storage_problem(cause):
+            raise RunsLost(f"{spec.title} ({spec.id[:12]}) could not be kept: {problem}") from cause
         spec, cause = lost[0][0].spec, lost[0][1]
         waiting = sum(len(job.trunk.branches) for job, _ in lost if job.spec == job.trunk.spec)
         raise RunsLost(
@@ -209,9 +225,48 @@ def _train(
         ) from cause
 
 
+def _run(run: Callable[..., Record], spec: Spec, store: Store, how: Mapping[str, Any]) -> Ended:
+    begun: list[Spec] = []
+    record = run(spec, store, watcher=Watcher(on_start=begun.append), **how)
+    return record, spec in begun
+
+
+def _as_they_end(
+    ready: list[_Job], start: Callable[[_Job], Future[Ended]], jobs: int, on_wait: Callable[[int], None]
+) -> Iterator[tuple[_Job, Future[Ended]]]:
+    """Jobs as they end, started in the order of ``ready``, so many at a time; more may be put into it.
+
+    A job that another process trains is asked for again as long as there is nothing else to start.
+    """
+    running: dict[Future[Ended], _Job] = {}
+    elsewhere: list[_Job] = []
+    told = 0
+    while ready or elsewhere or running:
+        while ready and len(running) < jobs:
+            job = ready.pop(0)
+            running[start(job)] = job
+        ended: set[Future[Ended]] = set()
+        if running:
+            patience = _ASK_AGAIN if elsewhere and len(running) < jobs else None
+            ended, _ = wait(running, timeout=patience, return_when=FIRST_COMPLETED)
+        else:
+            if len(elsewhere) != told:
+                on_wait(told := len(elsewhere))
+            time.sleep(_ASK_AGAIN)
+        for future in ended:
+            job = running.pop(future)
+            if isinstance(future.exception(), Busy):
+                elsewhere.append(job)
+            else:
+                yield job, future
+        if not ready and not ended:
+            ready += elsewhere
+            elsewhere.clear()
+
+
 def _branches(trunk: Trunk) -> list[_Job]:
     ordered = sorted(trunk.branches, key=lambda spec: spec.prune_epoch or 0)
-    return [_Job(spec, (), trunk) for spec in ordered]
+    return [_Job(spec, trunk) for spec in ordered]
 
 
 class _Here(Executor):

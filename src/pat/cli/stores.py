@@ -1,0 +1,158 @@
+"""Commands on stores: what they hold, one run, tables, publishing, comparing, clearing."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pat import paths
+from pat.cli.options import FAILED, StoreFolder, clear_errors
+from pat.cli.show import print_record
+from pat.study.console import Console
+
+
+def status(store: StoreFolder = paths.STORE) -> None:
+    """What a store holds: finished runs and those under way."""
+    from pat.study.store import Store, open_store
+
+    with clear_errors():
+        target = open_store(store)
+        records = target.records()
+        table = Table("profile", "architecture", "done", "collapsed", "failed")
+        keys = sorted({(r.spec.profile, r.spec.architecture) for r in records})
+        for profile, architecture in keys:
+            own = [r for r in records if (r.spec.profile, r.spec.architecture) == (profile, architecture)]
+            counts = [str(sum(r.status == state for r in own)) for state in ("done", "collapsed", "failed")]
+            table.add_row(profile, architecture, *counts)
+        console = Console()
+        console.print(table)
+        if isinstance(target, Store):
+            for name, epochs in target.unfinished():
+                console.print(f"unfinished: {name[:12]}, {epochs} epochs kept")
+
+
+def table(
+    store: StoreFolder = paths.STORE,
+    csv: Annotated[bool, typer.Option("--csv", help="All columns as CSV, for a program.")] = False,
+) -> None:
+    """One line a run: what it was, how it ended, what it cost."""
+    from pat.study.store import open_store
+
+    with clear_errors():
+        records = open_store(store).records()
+        if csv:
+            from pat.study.analysis import runs_table
+
+            typer.echo(runs_table(records).to_csv(index=False), nl=False)
+            return
+        shown = Table("run", "what", "status", "pruned in", "test %", "MACs", "training")
+        for record in records:
+            result, cost = record.result, record.cost
+            epoch = None if result is None else result.prune_epoch
+            shown.add_row(
+                record.id[:12],
+                record.spec.title,
+                record.status,
+                "" if epoch is None else str(epoch),
+                "" if result is None else f"{result.test_accuracy:.2f}",
+                "" if cost is None else f"{cost.macs / cost.dense_macs:.2f}",
+                "" if cost is None else f"{cost.training_share:.2f}",
+            )
+        Console(width=None if sys.stdout.isatty() else 140).print(shown)
+
+
+def publish(
+    store: StoreFolder = paths.STORE,
+    profile: Annotated[str | None, typer.Option(help="Only this profile's runs.")] = None,
+    target: Annotated[Path, typer.Option(help="Folder of published records.")] = paths.RESULTS,
+) -> None:
+    """Copy finished records, and what was measured beside them, to the folder that the book is built from."""
+    from pat.study.publish import publish, publish_measurements
+    from pat.study.store import open_store
+
+    with clear_errors():
+        records = open_store(store).records()
+        chosen = [r for r in records if profile is None or r.spec.profile == profile]
+        if not chosen:
+            raise ValueError(f"{store} has no finished run" + (f" of profile {profile!r}" if profile else ""))
+        new = publish(chosen, target)
+        publish_measurements(store, target)
+        typer.echo(f"{len(new)} records published to {target}, {len(chosen) - len(new)} were there")
+
+
+def compare(
+    store: StoreFolder = paths.STORE,
+    published: Annotated[Path, typer.Option(help="Folder of published records.")] = paths.RESULTS,
+) -> None:
+    """Compare a store's runs with the published ones: equal to the last digit, or how far apart."""
+    from pat.study.compare import compare
+    from pat.study.store import open_store
+
+    with clear_errors():
+        found = compare(open_store(store).records(), open_store(published))
+        if not found.equal and not found.different:
+            raise ValueError(f"{store} and {published} have no run in common")
+        typer.echo(f"{found.equal} runs are equal to the published ones, {len(found.different)} are not")
+        for known, own in found.different:
+            both = [
+                ("failed" if r.result is None else f"{r.result.test_accuracy:.2f} %") for r in (known, own)
+            ]
+            typer.echo(f"  {own.id[:12]} {own.spec.title}: published {both[0]}, here {both[1]}")
+        if found.different:
+            typer.echo(f"largest difference of test accuracy: {found.largest:.2f} points")
+
+
+def show(
+    run_id: Annotated[str, typer.Argument(help="Id of a run, or its first digits.")],
+    store: StoreFolder = paths.STORE,
+) -> None:
+    """Everything that a record says of one run."""
+    from pat.study.store import open_store
+
+    with clear_errors():
+        found = [r for r in open_store(store).records() if r.id.startswith(run_id)]
+        if len(found) != 1:
+            problem = "no run" if not found else f"{len(found)} runs"
+            raise ValueError(f"{problem} in {store} with an id that starts with {run_id!r}")
+        print_record(found[0], Console())
+
+
+def merge(
+    source: Annotated[Path, typer.Argument(help="Another store, of this machine or another one.")],
+    store: StoreFolder = paths.STORE,
+) -> None:
+    """Copy into a store the runs that it lacks of another one; exit code 1 if some are there otherwise."""
+    from pat.study.merging import merge as start
+    from pat.study.store import Store, open_store
+
+    with clear_errors():
+        if not source.is_dir():
+            raise ValueError(f"no store {source}")
+        target = open_store(store)
+        if not isinstance(target, Store):
+            raise ValueError(f"{store} holds published records: publish {source} to it instead")
+        found = start(open_store(source), target)
+        for conflict in found.conflicts:
+            typer.echo(f"conflict: {conflict}", err=True)
+        typer.echo(
+            f"{len(found.new)} runs and {found.unfinished} unfinished ones copied to {store}, {found.known} "
+            f"were there, {len(found.conflicts)} conflicts"
+        )
+    if found.conflicts:
+        raise typer.Exit(FAILED)
+
+
+def gc(store: StoreFolder = paths.STORE) -> None:
+    """Remove the checkpoints of finished runs.
+
+    A sweep that still needs some of a finished dense run to branch from trains that one again.
+    """
+    from pat.study.store import Store, open_store
+
+    with clear_errors():
+        target = open_store(store)
+        if not isinstance(target, Store):
+            raise ValueError(f"{store} holds published records, which have no checkpoints")
+        typer.echo(f"{target.collect_garbage() / 1e6:.1f} MB freed")

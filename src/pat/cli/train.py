@@ -1,0 +1,209 @@
+"""Commands that train: one run, or a sweep of many."""
+
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pat import paths
+from pat.cli.options import FAILED, DataFolder, Jobs, Profile, StoreFolder, Workers, clear_errors
+from pat.cli.show import print_record
+from pat.study.console import Console
+
+if TYPE_CHECKING:
+    from pat.study.spec import Spec
+
+
+class Criterion(StrEnum):
+    gradient = "gradient"
+    magnitude = "magnitude"
+
+
+class When(StrEnum):
+    never = "never"
+    epoch = "epoch"
+    random = "random"
+    epi = "epi"
+
+
+def run(
+    profile: Profile = "digits",
+    architecture: Annotated[str | None, typer.Option(help="Network; the profile's first by default.")] = None,
+    criterion: Annotated[Criterion, typer.Option(help="Importance of channels.")] = Criterion.gradient,
+    ratio: Annotated[
+        float | None, typer.Option(help="Share of neurons to remove, in [0, 1); without it the run is dense.")
+    ] = None,
+    policy: Annotated[
+        When | None, typer.Option(help="When to prune; 'epoch' if --prune-epoch is given, else 'epi'.")
+    ] = None,
+    prune_epoch: Annotated[
+        int | None, typer.Option(help="Epoch in which to prune, from 0 (= at initialisation).")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="EPI's tau; the profile's by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    store: StoreFolder = paths.STORE,
+    data: DataFolder = paths.DATA,
+    workers: Workers = 0,
+) -> None:
+    """Train one network, pruning it on the way, and keep its record.
+
+    A finished run is not run again; an interrupted one goes on from its last checkpoint.
+    """
+    from pat.study import progress
+    from pat.study.run import check
+    from pat.study.run import run as start
+    from pat.study.store import Busy, Published, open_store
+
+    with clear_errors():
+        spec = _specified(profile, architecture, criterion, ratio, policy, prune_epoch, threshold, seed)
+        target = open_store(store)
+        if isinstance(target, Published):
+            raise ValueError(f"{store} holds published records; name another --store to train into")
+        console = Console()
+        if target.record(spec) is None:
+            check(spec, data, workers)
+            target.check_writable()
+        with progress.of_run(spec, console) as watcher:
+            how: dict[str, Any] = {"data": data, "workers": workers, "watcher": watcher}
+            try:
+                record = start(spec, target, wait=False, **how)
+            except Busy as busy:
+                console.print(f"{busy}; waiting for it", soft_wrap=True)
+                record = start(spec, target, **how)
+        print_record(record, console)
+    if record.status == "failed":
+        raise typer.Exit(FAILED)
+
+
+def _specified(
+    profile: str,
+    architecture: str | None,
+    criterion: Criterion,
+    ratio: float | None,
+    policy: When | None,
+    prune_epoch: int | None,
+    threshold: float | None,
+    seed: int,
+) -> "Spec":
+    """The run that the options of ``pat run`` name.
+
+    Raises:
+        ValueError: for options that do not go together.
+    """
+    from pat.study.profile import load_profile
+    from pat.study.spec import EPI, AtEpoch, PolicySpec, RandomEpoch
+
+    chosen = load_profile(profile)
+    when = policy or (When.epoch if prune_epoch is not None else When.epi)
+    dense = ratio is None or when == When.never
+    if prune_epoch is not None and (dense or when != When.epoch):
+        raise ValueError("--prune-epoch needs --ratio, and no other --policy than 'epoch'")
+    if threshold is not None and (dense or when != When.epi):
+        raise ValueError("--threshold needs --ratio, and no other --policy than 'epi'")
+    if ratio is not None and when == When.never:
+        raise ValueError("--policy never is a dense run: leave out --ratio")
+    if ratio is None and policy not in (None, When.never):
+        raise ValueError(f"--policy {when} needs --ratio, the share of neurons to remove")
+    choice: PolicySpec
+    if when == When.epoch:
+        if prune_epoch is None:
+            raise ValueError("--policy epoch needs --prune-epoch")
+        choice = AtEpoch(epoch=prune_epoch)
+    elif when == When.random:
+        choice = RandomEpoch(high=chosen.recipe.epochs // 3)
+    else:
+        tau = chosen.tau[criterion.value] if threshold is None else threshold
+        choice = EPI(threshold=tau, look_back=chosen.tracking.look_back, patience=chosen.patience)
+        earliest = choice.look_back + choice.patience + 1
+        if not dense and earliest >= chosen.recipe.epochs:
+            raise ValueError(
+                f"EPI prunes in epoch {earliest} at the earliest (look-back {choice.look_back}, "
+                f"patience {choice.patience}), but {profile!r} ends with epoch {chosen.recipe.epochs - 1}"
+            )
+    if dense:
+        return chosen.spec(architecture=architecture, seed=seed)
+    return chosen.spec(
+        architecture=architecture, seed=seed, criterion=criterion.value, ratio=ratio, policy=choice
+    )
+
+
+def sweep(
+    profile: Profile = "digits",
+    preset: Annotated[
+        str, typer.Option(help="Named sweep, or preset of experiments, of the profile.")
+    ] = "study",
+    experiment: Annotated[
+        str | None,
+        typer.Option(help="Another experiment than the oracle sweep, such as tickets; 'all' for each."),
+    ] = None,
+    store: StoreFolder = paths.STORE,
+    data: DataFolder = paths.DATA,
+    jobs: Jobs = 2,
+    workers: Workers = 0,
+) -> None:
+    """Train all runs of an oracle sweep, or of another experiment, that the store lacks.
+
+    Each dense run is trained once; runs that prune at epoch p continue its checkpoint.
+    """
+    from pat.study import experiments, progress
+    from pat.study.profile import load_profile
+    from pat.study.store import open_store
+    from pat.study.sweep import RunsLost, WorkerLost
+    from pat.study.sweep import sweep as start
+
+    with clear_errors():
+        chosen, target, console = load_profile(profile), open_store(store), Console()
+        with progress.of_sweep(console) as bar:
+            how: dict[str, Any] = {"jobs": jobs, "data": data, "workers": workers}
+            how |= {"on_progress": bar, "on_wait": bar.waiting}
+            try:
+                if experiment is None:
+                    records = start(chosen.sweep(preset), target, **how)
+                else:
+                    names = experiments.names(chosen, preset) if experiment == "all" else [experiment]
+                    runs = [experiments.run(name, chosen, preset, target, **how) for name in names]
+                    records = list({r.id: r for part in runs for r in part}.values())
+            except (RunsLost, WorkerLost) as error:
+                typer.echo(f"pat: {error}", err=True)
+                raise typer.Exit(FAILED) from None
+        failed = [record for record in records if record.status == "failed"]
+        console.print(f"{len(records)} runs in {store}, {bar.trained} trained now, {len(failed)} failed")
+        for record in failed:
+            console.print(f"  {record.spec.title}: {record.reason}", soft_wrap=True)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def verify(
+    record: Annotated[str, typer.Argument(help="A record's file, or the first digits of a run's id.")],
+    store: Annotated[Path, typer.Option(help="Where to look for an id.")] = paths.RESULTS,
+    scratch: Annotated[
+        Path | None, typer.Option(help="Folder to train in, kept and gone on with; else a temporary one.")
+    ] = None,
+    data: DataFolder = paths.DATA,
+    workers: Workers = 0,
+) -> None:
+    """Make a run anew from its record and compare every number; exit code 1 if one differs."""
+    from pat.study import progress
+    from pat.study.compare import surroundings
+    from pat.study.store import Store
+    from pat.study.verifying import find
+    from pat.study.verifying import verify as start
+
+    with clear_errors(), tempfile.TemporaryDirectory(prefix="pat-verify-") as folder:
+        known, origin = find(record, store)
+        console = Console()
+        with progress.of_run(known.spec, console) as watcher:
+            own = Store(scratch or Path(folder))
+            found = start(known, origin, own, data=data, workers=workers, watcher=watcher)
+        console.print(f"{known.id[:12]} {known.spec.title}", soft_wrap=True)
+        for line in surroundings(known.provenance, found.own.provenance):
+            console.print(f"  {line}", soft_wrap=True)
+        for line in found.differences:
+            console.print(f"  DIFFERS {line}", soft_wrap=True)
+        if not found.differences:
+            console.print(f"equal to the last digit: status, result, cost, {len(known.history)} epochs")
+    if found.differences:
+        raise typer.Exit(FAILED)
