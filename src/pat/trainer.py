@@ -139,7 +139,7 @@ class Trainer:
             after_epoch: called with the trainer after every epoch, to keep a checkpoint.
 
         Raises:
-            TrainingFailed: if the loss or a weight is not finite, or the outputs in the end.
+            TrainingFailed: if the loss or a weight is not finite; in the end also the loss on the test split.
         """
         reason = None
         stop = self.recipe.epochs if until is None else until
@@ -154,8 +154,8 @@ class Trainer:
         if until is not None and reason is None:
             return None
         test_loss, test_accuracy = self.evaluate("test")
-        if math.isnan(test_loss):  # no class is the largest of outputs that are no numbers
-            raise TrainingFailed("the trained network's outputs on the test images are not numbers")
+        if not math.isfinite(test_loss):  # of outputs that are no numbers, no class is the largest
+            raise TrainingFailed(f"the loss on the test images is {test_loss} after the last epoch")
         if reason is None:  # measured after the last epoch
             validation_accuracy = self.history[-1].validation_accuracy
         else:
