@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -85,6 +85,56 @@ def read_bench(file: Path) -> Bench:
         raise ValueError(f"bench record {file} is damaged: {explain(error)}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"bench record {file} is damaged: {error}") from None
+
+
+PARTS: dict[Group, str] = {
+    "crashes": "Crashes",
+    "storage": "Storage",
+    "concurrency": "Concurrency",
+    "numbers": "Numbers",
+    "hostile": "Hostile input",
+    "fuzzing": "Fuzzed input",
+    "reproducibility": "Reproducibility",
+}
+"""Names for people."""
+
+
+def facts(bench: Bench | None) -> dict[str, Any]:
+    """What the book quotes: ``summary`` and ``origin`` are texts, ``rows`` and ``faults`` tables."""
+    if bench is None:
+        text = "The bench has not been run for these records: `make test-faults` does it."
+        return {"summary": text, "origin": text, "rows": text, "faults": text}
+    fuzzed, right = bench.total("fuzzing")
+    tried, survived = (a - b for a, b in zip(bench.total(), (fuzzed, right), strict=True))
+    made = bench.provenance
+    minutes = f"{made.seconds / 60:.0f} minutes"
+    skipped = "".join(f" Not run on this machine: {text}." for text in bench.skipped)
+    return {
+        "summary": (
+            f"In its last {bench.mode} run the bench tried **{tried:,} faults**, of which the study survived "
+            f"**{survived:,}**, and gave its readers **{fuzzed:,} malformed or altered inputs**, to which "
+            f"**{right:,}** times a clear error or a right answer was the reply."
+        ),
+        "origin": (
+            f"`{made.command}`, {minutes} on {made.hardware}, {made.date[:10]}, commit "
+            f"{(made.commit or 'unknown')[:12]}, torch {made.packages.get('torch', 'unknown')}.{skipped}"
+        ),
+        "rows": [
+            {"Part": name, "Tried": f"{n:,}", "Survived": f"{good:,}"}
+            for group, name in PARTS.items()
+            for n, good in [bench.total(group)]
+            if n
+        ],
+        "faults": [
+            {
+                "Part": PARTS[row.group],
+                "What was done": row.fault,
+                "Tried": f"{row.tried:,}",
+                "Survived": f"{row.survived:,}",
+            }
+            for row in bench.rows
+        ],
+    }
 
 
 def _checksum(content: object) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pat import paths
 from pat.atomic import write_whole
-from pat.study import analysis, pages, supply
+from pat.study import analysis, bench, pages, supply
 from pat.study.claims import CONFIRMATORY, Claim, Claims, load_claims, load_paper
 from pat.study.evidence import Evidence
 from pat.study.profile import Profile, load_profile
@@ -57,7 +57,7 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
     Returns:
         Texts in Markdown (``summary``, ``lead``, ``scale``, ``verdicts``, ``decided``, ``checksums``,
         ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``, ``environment``, and of the
-        installed dependencies ``licences`` and ``licences_indirect``).
+        installed dependencies ``licences`` and ``licences_indirect``); ``faults`` has the fault bench's.
     """
     return {
         "summary": "\n\n".join([NOT_THE_PAPERS, *map(_summary, studies)]),
@@ -73,6 +73,7 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         "cost": _cost(studies),
         "runs": _runs(studies),
         "environment": _environment(studies),
+        "faults": bench.facts(_bench(studies[0].evidence.store)),
         "licences": supply.licences(),
         "licences_indirect": supply.indirect(),
     }
@@ -215,6 +216,13 @@ def _runs(studies: Sequence[Study]) -> list[dict[str, str]]:
                 }
             )
     return rows
+
+
+def _bench(store: AnyStore) -> bench.Bench | None:
+    try:
+        return bench.read_bench(bench.bench_file(store.root))
+    except FileNotFoundError:
+        return None
 
 
 def _ended(runs: pd.DataFrame, status: str) -> str:
