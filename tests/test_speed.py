@@ -52,6 +52,15 @@ def left(structure: dict[str, int] | None, spec: Spec | None = None, **changes: 
     return record.model_copy(update={"history": (*record.history[:-1], row), **changes})
 
 
+def any_table(**changes: Any) -> LatencyTable:
+    """A latency table without a layer."""
+    fields: dict[str, Any] = {
+        "hardware": "a processor", "device": "cpu", "threads": 1, "torch": "2", "batch": 16,
+        "precision": "fp32", "channels_last": False, "clock": "wall", "repeats": 3, "layers": {}, "grids": {},
+    }  # fmt: skip
+    return LatencyTable(**(fields | changes))
+
+
 def ticking() -> Callable[[], float]:
     """A clock that is a second later every time it is read."""
     count = itertools.count()
@@ -323,7 +332,7 @@ def test_measurements_are_published_beside_the_records(store: Store, tmp_path: P
     write_speeds(store.root, speeds(a=(0.5,)))
     table = measured.latency_folder(store.root, "tiny") / "a.json"
     table.parent.mkdir(parents=True)
-    table.write_text("a table")
+    table.write_text(any_table().to_json())
     assert publish_measurements(store.root, target) == 2
     assert publish_measurements(store.root, target) == 0
     published = open_store(target)
@@ -338,7 +347,8 @@ def test_measurements_are_published_beside_the_records(store: Store, tmp_path: P
 
 def test_published_measurements_are_not_replaced_by_others(store: Store, tmp_path: Path) -> None:
     target = tmp_path / "results"
-    for root, text in ((store.root, "a table"), (target, "another")):
+    mine, other = any_table().to_json(), any_table(repeats=9).to_json()
+    for root, text in ((store.root, mine), (target, other)):
         file = measured.latency_folder(root, "tiny") / "a.json"
         file.parent.mkdir(parents=True)
         file.write_text(text)
@@ -346,7 +356,7 @@ def test_published_measurements_are_not_replaced_by_others(store: Store, tmp_pat
     with pytest.raises(PublishConflict, match=r"a\.json is published with other times"):
         publish_measurements(store.root, target)
     assert read_speeds(target, "tiny") == []
-    (measured.latency_folder(target, "tiny") / "a.json").write_text("a table")
+    (measured.latency_folder(target, "tiny") / "a.json").write_text(mine)
     write_speeds(target, speeds(a=(0.5,)).model_copy(update={"batch": 8}))
     with pytest.raises(PublishConflict, match="with batch 8, these are with 149"):
         publish_measurements(store.root, target)

@@ -57,7 +57,8 @@ PATIENCE = 20
 ODD = [
     "", "0", "-1", "1e999", "nan", "null", "true", "..", "../x", "/etc/passwd", "a\0b", "\ud800", "\u2028",
     "'", '"', "\\", "{}", "[]", "${x}", "!!python/name:os.system", "<<", "=", "~", "2024-01-01", "0x1f",
-    "1_000", "[/]", "x" * 400, "epoch", "epi", "digits", "done", "0" * 64, "sha256:00", "float32", "U8", "F64",
+    "1_000", "[/]", "x" * 400, "epoch", "epi", "digits", "done", "0" * 64, "sha256:00", "float32",
+    "U8", "F64",
 ]  # fmt: skip
 scalars = (
     st.none()

@@ -46,6 +46,7 @@ from pat.study.audit.networks import read_networks
 from pat.study.audit.numbers import Paper
 from pat.study.bench import read_bench
 from pat.study.claims import load_claims, load_paper
+from pat.study.merging import merge
 from pat.study.profile import load_profile
 from pat.study.publish import publish, publish_measurements
 from pat.study.record import claims_checksum, read_record, write_record
@@ -718,6 +719,17 @@ def test_links_and_odd_folders_in_a_store(bench: Tally, tmp_path: Path) -> None:
             assert store.load_checkpoint(record.spec, 3) is None
             for place in (file, ckpt):
                 place.unlink(missing_ok=True)
+    for odd in (tmp_path / "pipe", Path("/dev/zero"), tmp_path, tmp_path / "nothing"):
+        with bench.trial("hostile", "a pipe, a device, a folder or a dead link in a store that is merged"):
+            store.write(record)
+            place = store.folder(record.spec) / "model.safetensors"
+            place.symlink_to(odd)
+            begin, target = time.monotonic(), Store(tmp_path / "merged")
+            assert merge(store, target).conflicts == []
+            assert target.records() == [record]
+            assert not (target.folder(record.spec) / "model.safetensors").exists()
+            assert time.monotonic() - begin < SOON
+            place.unlink()
     for command in (["status"], ["show", "0"], ["gc"], ["results", "table"], ["sweep", "--profile", "smoke"]):
         with bench.trial("hostile", "a file in the place of a store"):
             (tmp_path / "file").touch()

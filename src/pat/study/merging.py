@@ -93,4 +93,4 @@ def _copy(source: Path, target: Path) -> int:
 def _files(folder: Path) -> Iterator[Path]:
     """Weights, scores and checkpoints; no locks, parts or damaged files."""
     for pattern in ("model.safetensors", "scores.ckpt", "epochs/" + "[0-9]" * 4 + ".ckpt"):
-        yield from sorted(folder.glob(pattern))
+        yield from sorted(file for file in folder.glob(pattern) if file.is_file())  # a pipe has no end
