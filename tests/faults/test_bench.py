@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pat.study.bench import Bench, Row, read_bench, write_bench
+from pat.study.bench import Bench, Row, facts, read_bench, write_bench
 from pat.study.record import provenance
 
 ROWS = (
@@ -37,3 +37,12 @@ def test_a_changed_record_is_refused(tmp_path: Path) -> None:
 def test_no_more_can_survive_than_was_tried() -> None:
     with pytest.raises(ValueError, match="6 of 5 tried"):
         Row(group="crashes", fault="killed", tried=5, survived=6)
+
+
+def test_what_the_book_quotes() -> None:
+    found = facts(bench_record())
+    assert "tried **5 faults**, of which the study survived **5**" in found["summary"]
+    assert "**100 malformed or altered inputs**, to which **99** times" in found["summary"]
+    assert [row["Part"] for row in found["rows"]] == ["Crashes", "Fuzzed input"]
+    assert [row["What was done"] for row in found["faults"]] == ["killed while training", "records"]
+    assert "not been run" in facts(None)["rows"]
