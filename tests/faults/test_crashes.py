@@ -419,17 +419,18 @@ SHOTS: dict[str, Callable[[int, random.Random], None]] = {
 }
 
 
+@pytest.mark.parametrize("shot", SHOTS)
 def test_a_killed_sweep_goes_on_and_leaves_no_process(
-    bench: Tally, workplace: Path, command: Callable[[], subprocess.Popen[bytes]]
+    shot: str, bench: Tally, workplace: Path, command: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     """Long only: fresh interpreters take seconds each, and tests/test_sweep.py kills one sweep."""
     if not bench.long:
         return
-    rng = random.Random(2)
+    rng = random.Random(shot)
     expected, store = workplace / "expected", workplace / "runs"
     specs = load_profile("killed").sweep("study")
     assert start(victim.train, specs, expected, workplace) == 0
-    for shot in [*SHOTS] * 4:
+    for _ in range(2):
         with bench.trial("crashes", shot):
             process = command()
             wait_for(partial(under_way, store, rng.randint(0, 4)), 120)
