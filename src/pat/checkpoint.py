@@ -56,7 +56,7 @@ def load(path: Path) -> Any:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: its checksum does not fit its content")
     try:
         tensors = deserialise(payload)
-        tree = read_json(tensors.pop(_TREE).numpy().tobytes(), finite=False)
+        tree = read_json(tensors.pop(_TREE).numpy().tobytes(), strict=False)
         return _decode(tree, tensors)
     # What the checksum says is whole may still be another's: any tensors, in any tree.
     except (SafetensorError, LookupError, ValueError, TypeError, RuntimeError, OverflowError) as error:
