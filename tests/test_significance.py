@@ -133,7 +133,11 @@ def test_one_value_lies_nowhere() -> None:
     assert lies(interval([5.0]), (0.0, INF)) is None
 
 
-@given(st.lists(st.floats(-5, 5), min_size=2, max_size=6, unique=True), st.floats(-3, 3))
+# Values that differ by less than squares can tell have no spread to compute with.
+COARSE = st.floats(-5, 5).map(lambda value: round(value, 9))
+
+
+@given(st.lists(COARSE, min_size=2, max_size=6, unique=True), st.floats(-3, 3))
 def test_an_interval_and_its_test_agree(values: list[float], bound: float) -> None:
     """The two-sided test at 5 % rejects exactly where the 95 % interval does not reach."""
     inside, outside = p_values(values, (bound, INF))

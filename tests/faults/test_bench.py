@@ -20,8 +20,9 @@ def bench_record() -> Bench:
 
 def test_the_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
-    write_bench(file, bench_record())
-    assert read_bench(file) == bench_record()
+    record = bench_record()  # once: it has the time
+    write_bench(file, record)
+    assert read_bench(file) == record
     assert read_bench(file).total() == (105, 104)
     assert read_bench(file).total("crashes") == (5, 5)
 
