@@ -158,9 +158,7 @@ def test_another_version_of_the_method_is_not_compared(store: Store, tmp_path: P
 
 def test_other_surroundings_are_told(store: Store) -> None:
     made = known(store, dense(recipe=SHORT)).provenance
-    other = made.model_copy(
-        update={"packages": {**made.packages, "torch": "0.4"}, "hardware": "an abacus"}
-    )
+    other = made.model_copy(update={"packages": {**made.packages, "torch": "0.4"}, "hardware": "an abacus"})
     assert surroundings(made, made) == []
     assert surroundings(other, made) == [
         f"torch: 0.4 then, {made.packages['torch']} now",
