@@ -21,6 +21,7 @@ from pat.study.record import (
     read_record,
     write_record,
 )
+from pat.study.sealed import checksum
 from pat.study.spec import Spec
 
 ORIGIN = Provenance(
@@ -125,12 +126,10 @@ def test_an_edited_record_is_found(edit: str, file: Path) -> None:
 
 def resealed(file: Path, edit: Any) -> None:
     """Edit a record and give it the checksum that fits."""
-    from pat.study import record as module
-
     content = json.loads(file.read_text())
     del content["checksum"]
     edit(content)
-    content["checksum"] = module._checksum(content)
+    content["checksum"] = checksum(content)
     file.write_text(json.dumps(content))
 
 

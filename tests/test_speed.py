@@ -23,6 +23,7 @@ from pat.study.measure import Stepper, compare, measure_speeds, network
 from pat.study.profile import load_profile
 from pat.study.publish import PublishConflict, publish, publish_measurements
 from pat.study.record import Epoch, Record
+from pat.study.sealed import seal, unseal
 from pat.study.spec import Neurons, Spec
 from pat.study.speeds import (
     Seconds,
@@ -275,9 +276,12 @@ def test_step_times_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     file = write_speeds(tmp_path, speeds(a=(0.5,)))
-    content = json.loads(file.read_text())
-    del content["batch"]
+    content = unseal(file)
     file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"a-processor\.json are damaged: its checksum does not fit"):
+        read_speeds(tmp_path, "tiny")
+    del content["batch"]
+    file.write_text(json.dumps(seal(content)))
     with pytest.raises(ValueError, match=r"a-processor\.json are damaged: batch"):
         read_speeds(tmp_path, "tiny")
 

@@ -1,6 +1,5 @@
 """The record of the fault bench (``tests/faults``): what was done to the study, and how often it survived."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -8,10 +7,10 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from pat.atomic import write_whole
-from pat.plain import read_json, read_regular
 from pat.study import measured
 from pat.study.record import Provenance
-from pat.study.spec import Frozen, canonical, explain
+from pat.study.sealed import seal, unseal
+from pat.study.spec import Frozen, explain
 
 Group = Literal["crashes", "storage", "concurrency", "numbers", "hostile", "fuzzing", "reproducibility"]
 """The bench's parts, each a file of tests or two."""
@@ -62,8 +61,7 @@ def bench_file(root: Path) -> Path:
 
 def write_bench(file: Path, bench: Bench) -> None:
     """Write the record whole, with a checksum in it."""
-    content = bench.model_dump(mode="json")
-    content["checksum"] = _checksum(content)
+    content = seal(bench.model_dump(mode="json"))
     write_whole(file, (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -75,12 +73,7 @@ def read_bench(file: Path) -> Bench:
         FileNotFoundError: if there is none.
     """
     try:
-        content = read_json(read_regular(file))
-        if not isinstance(content, dict):
-            raise ValueError("it is not a JSON object")
-        if content.pop("checksum", None) != _checksum(content):
-            raise ValueError("its checksum does not fit its content")
-        return Bench.model_validate(content)
+        return Bench.model_validate(unseal(file))
     except ValidationError as error:
         raise ValueError(f"bench record {file} is damaged: {explain(error)}") from None
     except (ValueError, RecursionError) as error:
@@ -135,7 +128,3 @@ def facts(bench: Bench | None) -> dict[str, Any]:
             for row in bench.rows
         ],
     }
-
-
-def _checksum(content: object) -> str:
-    return hashlib.sha256(canonical(content)).hexdigest()

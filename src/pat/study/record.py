@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from pat import paths
 from pat.atomic import write_whole
 from pat.data.plain_yaml import load_yaml
-from pat.plain import read_json, read_regular
+from pat.study.sealed import seal, unseal
 from pat.study.spec import Frozen, Spec, canonical, explain
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy")
@@ -126,8 +126,8 @@ def write_record(path: Path, record: Record) -> None:
     content = record.model_dump(mode="json", exclude_defaults=True)
     content["spec"] = record.spec.model_dump(mode="json")
     content = {"format": record.format, **content}
-    content["checksum"] = _checksum(content)
-    write_whole(path, (json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n").encode())
+    text = json.dumps(seal(content), separators=(",", ":"), allow_nan=False)
+    write_whole(path, (text + "\n").encode())
 
 
 def read_record(path: Path) -> Record:
@@ -139,12 +139,7 @@ def read_record(path: Path) -> Record:
         FileNotFoundError: if there is no such file.
     """
     try:
-        content = read_json(read_regular(path))
-        if not isinstance(content, dict):
-            raise ValueError("it is not a JSON object")
-        if content.pop("checksum", None) != _checksum(content):
-            raise ValueError("its checksum does not fit its content")
-        record = Record.model_validate(content)
+        record = Record.model_validate(unseal(path))
         if record.id != record.spec.id:
             raise ValueError(f"its id is not its spec's, {record.spec.id}")
     except ValidationError as error:
@@ -152,10 +147,6 @@ def read_record(path: Path) -> Record:
     except (ValueError, RecursionError) as error:
         raise DamagedRecord(f"record {path} is damaged: {error}") from None
     return record
-
-
-def _checksum(content: dict[str, Any]) -> str:
-    return hashlib.sha256(canonical(content)).hexdigest()
 
 
 def finite(value: float) -> float | None:

@@ -10,9 +10,9 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from pat.atomic import write_whole
-from pat.plain import read_regular
 from pat.study import measured
 from pat.study.record import Provenance, Record
+from pat.study.sealed import seal, unseal
 from pat.study.spec import NAME, Frozen, Spec, canonical, explain
 
 
@@ -86,8 +86,8 @@ class Speeds(Frozen):
         return f"{measured.slug(self.hardware)}.json"
 
     def to_json(self) -> bytes:
-        """The file's content, the same for the same times."""
-        return canonical(self.model_dump(mode="json")) + b"\n"
+        """The file's content with its checksum, the same bytes for the same times."""
+        return canonical(seal(self.model_dump(mode="json"))) + b"\n"
 
     def merged(self, other: "Speeds") -> "Speeds":
         """With the other's sessions.
@@ -146,7 +146,7 @@ def read_speeds(root: Path, profile: str) -> list[Speeds]:
     found = []
     for file in measured.files(measured.speed_folder(root, profile)):
         try:
-            speeds = Speeds.model_validate_json(read_regular(file))
+            speeds = Speeds.model_validate(unseal(file))
             if speeds.profile != profile:
                 raise ValueError(f"they are of profile {speeds.profile!r}")
         except ValidationError as error:
