@@ -147,7 +147,7 @@ def _setting(spec: Spec) -> tuple[Hashable, ...]:
     return (*data, spec.architecture, spec.neurons, spec.tracking, spec.pruning and spec.pruning.ratio)
 
 
-Ended = tuple[Record, bool]
+_Ended = tuple[Record, bool]
 """A run's record, and whether it was trained now: another process may have been first."""
 
 
@@ -185,7 +185,7 @@ def _train(
         ready += [job] if trunk.wanted or job.keep(store) else _branches(trunk)
     with _executor(jobs) as pool:
 
-        def start(job: _Job) -> Future[Ended]:
+        def start(job: _Job) -> Future[_Ended]:
             how = {"data": data, "workers": workers, "keep": job.keep(store), "wait": False}
             return pool.submit(_run, run, job.spec, store, how)
 
@@ -225,27 +225,27 @@ def _train(
         ) from cause
 
 
-def _run(run: Callable[..., Record], spec: Spec, store: Store, how: Mapping[str, Any]) -> Ended:
+def _run(run: Callable[..., Record], spec: Spec, store: Store, how: Mapping[str, Any]) -> _Ended:
     begun: list[Spec] = []
     record = run(spec, store, watcher=Watcher(on_start=begun.append), **how)
     return record, spec in begun
 
 
 def _as_they_end(
-    ready: list[_Job], start: Callable[[_Job], Future[Ended]], jobs: int, on_wait: Callable[[int], None]
-) -> Iterator[tuple[_Job, Future[Ended]]]:
+    ready: list[_Job], start: Callable[[_Job], Future[_Ended]], jobs: int, on_wait: Callable[[int], None]
+) -> Iterator[tuple[_Job, Future[_Ended]]]:
     """Jobs as they end, started in the order of ``ready``, so many at a time; more may be put into it.
 
     A job that another process trains is asked for again as long as there is nothing else to start.
     """
-    running: dict[Future[Ended], _Job] = {}
+    running: dict[Future[_Ended], _Job] = {}
     elsewhere: list[_Job] = []
     told = 0
     while ready or elsewhere or running:
         while ready and len(running) < jobs:
             job = ready.pop(0)
             running[start(job)] = job
-        ended: set[Future[Ended]] = set()
+        ended: set[Future[_Ended]] = set()
         if running:
             patience = _ASK_AGAIN if elsewhere and len(running) < jobs else None
             ended, _ = wait(running, timeout=patience, return_when=FIRST_COMPLETED)
