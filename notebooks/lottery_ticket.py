@@ -75,7 +75,8 @@ analysis.ticket_means(tickets, "test_accuracy", 1).style.set_table_attributes(
 # %% [markdown]
 # ## What pruning in training gains
 #
-# If the weights did not matter, the differences would be zero for every epoch. If what counts is how much training
+# The epochs $p$ and $k$ that were run at this scale are those in the table. If the weights did not matter, the
+# differences would be zero for every epoch. If what counts is how much training
 # the *mask* has seen, the ticket's own curve would rise with $p$. If what counts is how much training the *weights*
 # have seen, rewinding to a later epoch would close the gap.
 
@@ -100,7 +101,7 @@ display(
 # ## Equal epochs are not equal training
 #
 # A ticket trains as a small network from epoch $k$ on, a network that is pruned in training only after epoch $p$.
-# The late end of the comparison is therefore not even: there the ticket has many epochs left to recover in, the other
+# A late end of the comparison, where it was run, is therefore not even: there the ticket has many epochs left to recover in, the other
 # has few. The table has what each training costs by itself; finding a ticket's mask costs the dense epochs up to $p$
 # on top of that, so a ticket saves nothing.
 

@@ -196,6 +196,7 @@ analysis.by_epoch(pruned, "training_share", digits=2).style.set_table_attributes
 #
 # It shows the shape of the curve on this scale: whether pruning at epoch 0 is worse, how wide the plateau is,
 # and how far the late drop goes. It does not show that the plateau lies at the same share of a long schedule.
+# Between two epochs of the grid the lines are no measurement, least of all across a wide gap.
 # What the magnitude criterion loses at epoch 0 says little about pruning early and much about ranking random
 # weights across layers. Intervals over so few seeds are wide, and effects of a few tenths of a point, as in the
 # paper's Table 1, cannot be resolved here.

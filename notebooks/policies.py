@@ -24,7 +24,7 @@
 #
 # | policy | pruning epoch |
 # |---|---|
-# | random | drawn from 0 to a third of the schedule; here the exact mean over the grid's epochs in that range, which is what many draws estimate |
+# | random | drawn from 0 to a third of the schedule; here the mean over the grid's epochs in that range. A sparse grid gives initialisation more weight than uniform draws would, which makes random look worse where initialisation is bad |
 # | initialisation | 0, with the same criterion |
 # | pre-defined | a third of the schedule, as 30 of 90 epochs |
 # | EPI, paper's τ | the epoch after EPI triggers, with the paper's threshold |

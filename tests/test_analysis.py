@@ -214,6 +214,9 @@ def test_early_and_late_are_paired_and_at_the_profiles_epochs() -> None:
         "first": f"-10.0 [{-10 - half:.1f}, {-10 + half:.1f}]",
         "last": "-5.0 [-5.0, -5.0]",
     }
+    fallen = table.assign(status=table["status"].where(~table["prune_epoch"].isin([0, 2]), "collapsed"))
+    (row,) = early_and_late(fallen, CONTRAST).to_dict("records")
+    assert (row["first"], row["last"]) == ("both collapsed", "-5.0 [-5.0, -5.0]")
     found = {side: by for _, _, side, by in contrasts(table, CONTRAST)}
     assert found["first"] == interval([-10.0, -8.0, -12.0])
     assert found["last"] == interval([-5.0, -5.0])  # the failed seed is no pair

@@ -330,6 +330,12 @@ def test_an_interrupted_trunk_still_gives_early_checkpoints(store: Store) -> Non
     assert store.checkpoints(dense()) == [1]
 
 
+def test_checkpoints_that_another_sweep_kept_stay(store: Store) -> None:
+    run(dense(), store, keep=(1, 2))
+    run(dense(), store, keep=(3,))
+    assert {1, 2, 3} <= set(store.checkpoints(dense()))
+
+
 def test_a_sweep_of_branches_alone_trains_their_trunk(
     store: Store, expected: dict[str, Record], in_this_process: None
 ) -> None:

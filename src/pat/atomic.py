@@ -23,6 +23,8 @@ def storage_problem(error: BaseException) -> str | None:
     that nothing that was finished is lost; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in _NO_ROOM | _NO_RIGHT:
         return None
+    if error.errno in (errno.EACCES, errno.EPERM) and not isinstance(error, CannotWrite):
+        return None  # of one file, perhaps only to be read: it says nothing of the storage
     if isinstance(error, CannotWrite):
         what = str(error)
     elif error.filename is None:
@@ -36,7 +38,8 @@ def storage_problem(error: BaseException) -> str | None:
 @contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write into, put in its place when the block ends: a reader finds the old content or the new,
-    never a part. What killed processes left of the same file is removed.
+    never a part. What killed processes left of the same file is removed. One writer of a file at a time in a
+    process.
 
     Raises:
         CannotWrite: naming the file, if it cannot be written; the old content is still there.
@@ -73,11 +76,12 @@ def _remove_remains(path: Path) -> None:
     begin, end = f".{path.name}.", ".part"
     for name in os.listdir(path.parent):  # faster than a glob: there may be thousands of records
         writer = name[len(begin) : -len(end)]
-        if name == f"{begin}{writer}{end}" and writer.isdecimal() and not _lives(int(writer)):
+        if name == f"{begin}{writer}{end}" and writer.isdecimal() and not lives(int(writer)):
             path.with_name(name).unlink(missing_ok=True)
 
 
-def _lives(process: int) -> bool:
+def lives(process: int) -> bool:
+    """Whether a process of that number runs on this machine."""
     if os.name != "posix":  # elsewhere signal 0 is not harmless
         return True
     try:

@@ -39,7 +39,7 @@ def grid(seeds: int) -> list[Spec]:
 
 
 SWEEP = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
 from test_concurrency import grid
@@ -53,6 +53,11 @@ def counted(spec, *arguments, **options):  # told of every training, by whicheve
         log.write(f"{os.getpid()} {spec.id}\\n")
     return train(spec, *arguments, **options)
 runs._train = counted
+ready = Path(sys.argv[2] + ".ready")  # none begins before all are there
+ready.mkdir(exist_ok=True)
+(ready / str(os.getpid())).touch()
+while len(list(ready.iterdir())) < 4:
+    time.sleep(0.01)
 progress = lambda p: print(p.trained, flush=True)
 sweep(grid(int(os.environ["SEEDS"])), Store(Path(sys.argv[1])), on_progress=progress)
 """
@@ -148,6 +153,16 @@ def test_two_machines_stores_merge_without_loss(bench: Tally, tmp_path: Path) ->
         assert trained == []
 
 
+def test_weights_without_a_record_give_way_to_those_of_the_record(bench: Tally, tmp_path: Path) -> None:
+    one, two, spec = Store(tmp_path / "one"), Store(tmp_path / "two"), dense(recipe=SHORT)
+    run(spec, one)
+    two.folder(spec).mkdir(parents=True)
+    (two.folder(spec) / "model.safetensors").write_bytes(b"of a run that was killed before its record")
+    with bench.trial("concurrency", "a merge over the remains of a killed run"):
+        merge(one, two)
+        assert files(two.root) == files(one.root)
+
+
 def test_an_unfinished_run_is_merged_and_goes_on(bench: Tally, tmp_path: Path) -> None:
     one, two, whole = (Store(tmp_path / name) for name in ("one", "two", "whole"))
     spec = dense(recipe=SHORT)
@@ -231,13 +246,19 @@ def test_a_record_of_the_store_is_never_half_there(bench: Tally, tmp_path: Path)
     record = run(spec, store)
     code = (
         "import sys\nfrom pathlib import Path\nfrom pat.study.record import read_record, write_record\n"
-        "record = read_record(Path(sys.argv[1]))\nwhile True: write_record(Path(sys.argv[1]), record)"
+        "file = Path(sys.argv[1])\nrecord = read_record(file)\nwrite_record(file, record)\n"
+        "print('begun', flush=True)\nwhile True: write_record(file, record)"
     )
-    writer = subprocess.Popen([sys.executable, "-c", code, store.file(spec)])
+    writer = subprocess.Popen([sys.executable, "-c", code, store.file(spec)], stdout=subprocess.PIPE)
+    seen = set()
     try:
-        for _ in range(bench.pick(50, 500)):
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"begun\n"
+        for _ in range(bench.pick(200, 500)):
             with bench.trial("concurrency", "a record read while another process writes it"):
                 assert store.record(spec) == record
+            seen.add(store.file(spec).stat().st_ino)
+        assert len(seen) > 1  # it was being written
     finally:
         writer.kill()
         writer.wait()

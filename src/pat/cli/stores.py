@@ -10,6 +10,7 @@ from rich.table import Table
 from pat import paths
 from pat.cli.options import FAILED, StoreFolder, clear_errors
 from pat.cli.show import print_record
+from pat.plain import printable
 from pat.study.console import Console
 
 
@@ -135,7 +136,7 @@ def merge(
             raise ValueError(f"{store} holds published records: publish {source} to it instead")
         found = start(open_store(source), target)
         for conflict in found.conflicts:
-            typer.echo(f"conflict: {conflict}", err=True)
+            typer.echo(f"conflict: {printable(conflict)}", err=True)
         typer.echo(
             f"{len(found.new)} runs and {found.unfinished} unfinished ones copied to {store}, {found.known} "
             f"were there, {len(found.conflicts)} conflicts"

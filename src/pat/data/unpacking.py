@@ -4,6 +4,7 @@ import bz2
 import gzip
 import hashlib
 import lzma
+import os
 import shutil
 import stat
 import tarfile
@@ -15,6 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
+from pat.atomic import lives
 from pat.data.errors import DataError, MissingDataError
 from pat.data.manifest import Manifest, inside
 
@@ -22,6 +24,7 @@ _IMAGE_BYTES = 4_000_000  # what an image may take on the average; ImageNet's ta
 _SPARE_BYTES = 100_000_000
 _SPARE_MEMBERS = 10_000
 _BLOCK = 1 << 20
+_STAGING = ".pat-unpacking-"
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
            ValueError, LookupError, ArithmeticError, NotImplementedError, RuntimeError)  # fmt: skip
 
@@ -63,7 +66,8 @@ def unpack(manifest: Manifest, root: Path) -> Path:
     for archive in archives:
         if problem := archive_problem(manifest, archive):
             raise DataError(problem)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".pat-unpacking-") as staging:
+    _remove_remains(root)
+    with tempfile.TemporaryDirectory(dir=root, prefix=f"{_STAGING}{os.getpid()}-") as staging:
         for archive in archives:
             _extract(manifest, archive, Path(staging))
         made = manifest.location(Path(staging))
@@ -72,6 +76,14 @@ def unpack(manifest: Manifest, root: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         made.rename(target)
     return target
+
+
+def _remove_remains(root: Path) -> None:
+    """Remove what killed processes had unpacked."""
+    for folder in root.glob(f"{_STAGING}*-*"):
+        process = folder.name.removeprefix(_STAGING).partition("-")[0]
+        if process.isdecimal() and not lives(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def archive_problem(manifest: Manifest, archive: Path) -> str | None:

@@ -1,11 +1,12 @@
 """Merging: another machine's runs into a working store, nothing overwritten, nothing lost."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pat.atomic import write_whole
-from pat.study.publish import PublishConflict, publish_measurements
+from pat.study.publish import publish_measurements
 from pat.study.record import Record, write_record
 from pat.study.store import AnyStore, Busy, Store, alone
 
@@ -55,10 +56,7 @@ def merge(source: AnyStore, target: Store) -> Merged:
                         found.unfinished += _copy(source.root / run_id, target.root / run_id) > 0
             except Busy as busy:
                 found.conflicts.append(str(busy))
-    try:
-        publish_measurements(source.root, target.root)
-    except PublishConflict as conflict:
-        found.conflicts.append(str(conflict))
+    publish_measurements(source.root, target.root, found.conflicts.append)
     return found
 
 
@@ -71,7 +69,7 @@ def _merge_run(record: Record, source: AnyStore, target: Store, found: Merged) -
         )
         return
     if isinstance(source, Store):
-        _copy(source.folder(record.spec), target.folder(record.spec))
+        _copy(source.folder(record.spec), target.folder(record.spec), anew=there is None)
     if there is None:
         write_record(target.file(record.spec), record)
         found.new.append(record)
@@ -79,14 +77,18 @@ def _merge_run(record: Record, source: AnyStore, target: Store, found: Merged) -
         found.known += 1
 
 
-def _copy(source: Path, target: Path) -> int:
-    """Copy the files of a run that are not there, its record left out; their number."""
+def _copy(source: Path, target: Path, *, anew: bool = False) -> int:
+    """Copy the files of a run that are not there, its record left out; their number.
+
+    With ``anew`` also those that are: without a record nothing says that they belong to the source's.
+    """
     copied = 0
     for file in _files(source):
         there = target / file.relative_to(source)
-        if not there.exists():
-            write_whole(there, file.read_bytes())
-            copied += 1
+        if anew or not there.exists():
+            with suppress(FileNotFoundError):  # whoever trains in the source has removed it
+                write_whole(there, file.read_bytes())
+                copied += 1
     return copied
 
 

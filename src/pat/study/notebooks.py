@@ -29,6 +29,7 @@ from pat.data.plain_yaml import load_yaml
 from pat.paths import BOOK, NOTEBOOKS
 from pat.plain import shown
 from pat.study.executed import NotebookError, first_line, plain, problems, tidy, write_notebook
+from pat.study.workers import follow_parent
 
 _KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
@@ -197,7 +198,7 @@ def execute(
         tasks.append(_Task(name, source.resolve(), values, (out_dir / f"{name}.ipynb").resolve()))
     out_dir.mkdir(parents=True, exist_ok=True)
     failures: list[str] = []
-    with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=follow_parent) as pool:
         running = {pool.submit(_run, task): task for task in tasks}
         for done in as_completed(running):
             task = running[done]

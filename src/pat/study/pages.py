@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,13 @@ from pat.study.verdicts import (
     count,
 )
 
+CENTRAL = "epi-is-the-oracle"
+"""Id of the claim that the paper stands on."""
+
 Link = Callable[[Claim], str]
 """A claim's chapter, as a link if the book has it."""
+
+_REGRETS = ("policy_regret", "regret_difference")
 
 _DIGITS = {"points": 1, "of dense": 2, "": 2}
 
@@ -40,18 +46,44 @@ def counted(verdicts: Sequence[Verdict]) -> str:
 
 
 def lead(verdicts: Sequence[Verdict]) -> str:
-    """What held and what did not, to be read in a minute: a card a verdict, the claims in it."""
+    """What held and what did not, to be read in a minute: the central claim, and a card a verdict."""
     cards = []
     for verdict in (REPRODUCED, PARTLY, NOT, OPEN):
         own = [item for item in verdicts if item.verdict == verdict]
-        text = _undecided(own) if verdict == OPEN else _bullets(own)
-        title = f"{verdict.capitalize()}: {len(own)}"
-        cards.append(f"::::{{grid-item-card}} {title}\n:class-card: {_css(verdict)}\n\n{text}\n::::")
-    return "\n".join([":::::{grid} 1 1 2 2", ":gutter: 3", ":class-container: lead", "", *cards, ":::::"])
+        if own:
+            text = _undecided(own) if verdict == OPEN else _bullets(own)
+            title = f"{verdict.capitalize()}: {len(own)}"
+            cards.append(f"::::{{grid-item-card}} {title}\n:class-card: {_css(verdict)}\n\n{text}\n::::")
+    texts = [_central(item) for item in verdicts if item.claim.id == CENTRAL and item.verdict in DECIDED]
+    if cards:
+        grid = [":::::{grid} 1 1 2 2", ":gutter: 3", ":class-container: lead", "", *cards, ":::::"]
+        texts.append("\n".join(grid))
+    if rest := [item for item in verdicts if item.verdict == NOT_RUN]:
+        texts.append("Not run at this scale: " + " ".join(item.claim.claim for item in rest))
+    return "\n\n".join(texts)
+
+
+def _central(verdict: Verdict) -> str:
+    """The paper's main claim, with what was measured of it."""
+    parts = "; ".join(
+        f"{finding.part.name} {_measured(finding)}, claimed {_rule(finding.part)}"
+        for finding in verdict.findings
+        if finding.interval is not None
+    )
+    return (
+        f"**The central claim.** {verdict.claim.claim} Here: **{verdict.verdict}**. What EPI with the "
+        f"paper's threshold loses against the oracle, mean over ratios: {parts}."
+    )
 
 
 def _bullets(verdicts: Sequence[Verdict]) -> str:
-    return "\n".join(f"- {item.claim.claim}" for item in verdicts) or "None of the claims."
+    return "\n".join(f"- {item.claim.claim}{_networks(item)}" for item in verdicts)
+
+
+def _networks(verdict: Verdict) -> str:
+    """The networks that a claim was held against, where its parts name them."""
+    named = [str(part.arguments["network"]) for part in verdict.claim.parts if "network" in part.arguments]
+    return f" ({', '.join(dict.fromkeys(named))})" if named else ""
 
 
 def _undecided(verdicts: Sequence[Verdict]) -> str:
@@ -65,9 +97,9 @@ def _undecided(verdicts: Sequence[Verdict]) -> str:
         own = [item for item in verdicts if item.uncorrected == verdict]
         if own:
             texts.append(f"{words.capitalize()} by their own 95 % intervals ({len(own)}):\n\n{_bullets(own)}")
-    rest = sum(item.uncorrected == OPEN for item in verdicts)
-    texts += [f"Without a clear side: {rest}."] if rest else []
-    return "\n\n".join(texts) or _bullets(verdicts)
+    rest = [item for item in verdicts if item.uncorrected == OPEN]
+    texts += [f"Without a clear side ({len(rest)}):\n\n{_bullets(rest)}"] if rest else []
+    return "\n\n".join(texts)
 
 
 def table(study: Study, paper: Mapping[Any, Any], chapter: Link, *, all_claims: bool = True) -> str:
@@ -81,18 +113,26 @@ def table(study: Study, paper: Mapping[Any, Any], chapter: Link, *, all_claims: 
     """
     head = ["The paper claims", "Its number", "Measured here: mean [95 % interval]", "Verdict"]
     rows = [head, ["---"] * len(head)]
+    collapsed = _collapsed(study)
     for verdict in study.verdicts:
         if all_claims or verdict.verdict in DECIDED:
-            rows.append(_row(verdict, study.profile.name, paper, chapter))
+            rows.append(_row(verdict, study.profile.name, paper, chapter, collapsed))
     text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
     return f"::::{{div}} verdicts\n{text}\n::::"
 
 
-def _row(verdict: Verdict, name: str, paper: Mapping[Any, Any], chapter: Link) -> list[str]:
+def _collapsed(study: Study) -> AbstractSet[str]:
+    return {record.id for record in study.evidence.records if record.status == "collapsed"}
+
+
+def _row(
+    verdict: Verdict, name: str, paper: Mapping[Any, Any], chapter: Link, collapsed: AbstractSet[str]
+) -> list[str]:
     claim = verdict.claim
     numbers = [f"{label}: {printed(paper, path):g}" for label, path in claim.paper.items()]
     measured = [
-        _part(finding, _label(name, claim, number)) for number, finding in enumerate(verdict.findings, 1)
+        _part(finding, _label(name, claim, number), collapsed)
+        for number, finding in enumerate(verdict.findings, 1)
     ]
     return [
         f"{claim.claim}<br>[{claim.where}]{{.where}}<br>{chapter(claim)}",
@@ -108,12 +148,22 @@ def _alone(verdict: Verdict) -> str:
     return f"[by itself: {verdict.uncorrected}]{{.where}}" if clear else ""
 
 
-def _part(finding: Finding, label: str) -> str:
+def _part(finding: Finding, label: str, collapsed: AbstractSet[str]) -> str:
     name, found = finding.part.name, finding.interval
     if found is None:
         return f"{name}: not run"
     measured = f"{{ref}}`{_measured(finding)} <{label}>`"
-    return f"{name}: {measured}, n = {found.n}; claimed {_rule(finding.part)}: {_outcome(finding)}"
+    return (
+        f"{name}: {measured}, n = {found.n}{_fallen(finding, collapsed)}; claimed {_rule(finding.part)}: "
+        f"{_outcome(finding)}"
+    )
+
+
+def _fallen(finding: Finding, collapsed: AbstractSet[str]) -> str:
+    """How many of the runs behind a number are of networks that collapsed: their accuracy is a constant's."""
+    behind = {run_id for ids in finding.sample.records.values() for run_id in ids}
+    fallen = len(behind & collapsed)
+    return f" ({fallen} of the {len(behind)} runs behind it collapsed)" if fallen else ""
 
 
 def evidence_page(study: Study, book: Path) -> str:
@@ -136,27 +186,28 @@ def evidence_page(study: Study, book: Path) -> str:
         ]
         return " ".join(found + [f"[{file.name}]({to(file)})" for file in finding.sample.files])
 
-    blocks = [f"## {study.profile.title}"]
+    blocks, collapsed = [f"## {study.profile.title}"], _collapsed(study)
     for verdict in study.verdicts:
         claim = verdict.claim
         blocks.append(f"({_label(name, claim)})=\n### {claim.claim}")
         blocks.append(" ".join(filter(None, [f"{claim.where}.", _badge(verdict.verdict), verdict.counts])))
         blocks += [claim.untested] if claim.untested else []
         for number, finding in enumerate(verdict.findings, 1):
-            blocks.append(f"({_label(name, claim, number)})=\n{_told(finding, study.tested_parts)}")
+            told = _told(finding, study.tested_parts, collapsed)
+            blocks.append(f"({_label(name, claim, number)})=\n{told}")
             blocks += [_values(finding, links)] if finding.sample.values else []
     return "\n\n".join(blocks) + "\n"
 
 
-def _told(finding: Finding, tested: int) -> str:
+def _told(finding: Finding, tested: int, collapsed: AbstractSet[str]) -> str:
     part, found = finding.part, finding.interval
     arguments = ", ".join(f"{key}: {value}" for key, value in part.arguments.items())
     text = f"**{part.name}.** {_documented(part.statistic)} ({arguments}); claimed {_rule(part)}. "
     if found is None or finding.p is None or finding.adjusted is None:
         return text + "There are no runs for it."
     return text + (
-        f"Mean {_measured(finding)}, n = {found.n}; p = {finding.p:.2g}, {finding.adjusted:.2g} corrected "
-        f"for {tested} parts: {_outcome(finding)}."
+        f"Mean {_measured(finding)}, n = {found.n}{_fallen(finding, collapsed)}; p = {finding.p:.2g}, "
+        f"{finding.adjusted:.2g} corrected for {tested} parts: {_outcome(finding)}."
     )
 
 
@@ -175,6 +226,8 @@ def _values(finding: Finding, links: Callable[[int, Finding], str]) -> str:
 def _measured(finding: Finding) -> str:
     assert finding.interval is not None
     unit = f" {finding.part.unit}" if finding.part.unit else ""
+    if finding.part.statistic in _REGRETS:  # the more, the worse
+        unit += " of regret"
     return finding.interval.text(_DIGITS[finding.part.unit]) + unit
 
 

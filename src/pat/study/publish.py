@@ -1,6 +1,6 @@
 """Publishing: finished records from a working store to a folder of small files with one table."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pat.atomic import write_whole
@@ -47,15 +47,23 @@ def publish(records: Iterable[Record], target: Path) -> list[Record]:
     return new
 
 
-def publish_measurements(source: Path, target: Path) -> int:
+def _refuse(conflict: str) -> None:
+    raise PublishConflict(conflict)
+
+
+def publish_measurements(source: Path, target: Path, on_conflict: Callable[[str], None] = _refuse) -> int:
     """Copy latency tables and step times from one store to another; step times are added to those there.
+
+    Args:
+        source, target: roots of the stores.
+        on_conflict: told where the target has another table of the same machine, or step times that were
+            measured under other conditions; the target's stay.
 
     Returns:
         The number of files that were new or changed.
 
     Raises:
-        PublishConflict: if the target has another table of the same machine, or step times that were measured
-            under other conditions, before anything is written.
+        PublishConflict: at the first conflict, before anything is written, unless ``on_conflict`` is given.
         ValueError: naming a file that is damaged, before anything is written.
     """
     new = {}
@@ -64,15 +72,16 @@ def publish_measurements(source: Path, target: Path) -> int:
             there = measured.latency_folder(target, profile) / file.name
             read_table(file)  # nothing but tables is published
             if there.is_file() and there.read_bytes() != file.read_bytes():
-                raise PublishConflict(f"{there} is published with other times than {file}")
-            new[there] = file.read_bytes()
+                on_conflict(f"{there} is published with other times than {file}")
+            else:
+                new[there] = file.read_bytes()
         published = {speeds.hardware: speeds for speeds in read_speeds(target, profile)}
         for speeds in read_speeds(source, profile):
             there = measured.speed_folder(target, profile) / speeds.file
             try:
                 new[there] = published.get(speeds.hardware, speeds).merged(speeds).to_json()
             except ValueError as error:
-                raise PublishConflict(f"{there}: {error}") from None
+                on_conflict(f"{there}: {error}")
     changed = [file for file, content in new.items() if not file.is_file() or file.read_bytes() != content]
     for file in changed:
         write_whole(file, new[file])

@@ -95,11 +95,14 @@ def run(
         missing = [epochs for epochs in keep if store.load_checkpoint(spec, epochs) is None]
         if found is not None and not missing:
             return found
+        kept = frozenset(keep)
+        if found is not None:  # what a finished run still has was kept on purpose: others start from it
+            kept |= set(store.checkpoints(spec))
         threads = torch.get_num_threads()
         torch.set_num_threads(spec.threads)
         try:
             with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-                return _train(spec, store, data, workers, frozenset(keep), missing, branch, watcher, found)
+                return _train(spec, store, data, workers, kept, missing, branch, watcher, found)
         finally:
             torch.set_num_threads(threads)
 

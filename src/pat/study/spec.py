@@ -16,7 +16,7 @@ from pydantic import (
 
 from pat import policy as policies
 from pat.criteria import Criterion
-from pat.plain import shown
+from pat.plain import printable, shown
 from pat.recipe import Recipe
 
 METHOD_VERSION = 1
@@ -313,7 +313,7 @@ def explain(error: ValidationError) -> str:
     lines = []
     problems = error.errors(include_url=False)
     for problem in problems[:_MOST_PROBLEMS]:
-        place = ".".join(str(part) for part in problem["loc"])
+        place = printable(".".join(str(part) for part in problem["loc"]))
         message = problem["msg"].removeprefix("Value error, ")
         given = "" if isinstance(problem["input"], dict) else f" (got {shown(problem['input'])})"
         lines.append(f"{place}: {message}{given}" if place else message)

@@ -12,6 +12,7 @@ from typing import Any, cast
 from filelock import FileLock, Timeout
 
 from pat.atomic import CannotWrite
+from pat.plain import printable
 from pat.study.record import DamagedRecord, Record, read_record, write_record
 from pat.study.spec import Spec
 
@@ -254,4 +255,4 @@ def set_aside(file: Path, why: str) -> None:
         pass  # another process was first
     except OSError as error:  # what else is there can still be read
         done = f"it is not used, and cannot be set aside: {error.strerror}"
-    print(f"{why}; {done}", file=sys.stderr)
+    print(printable(f"{why}; {done}"), file=sys.stderr)

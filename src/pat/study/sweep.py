@@ -1,8 +1,6 @@
 """Sweeps: many specs, each dense trunk trained once, branches from its checkpoints, in several processes."""
 
 import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -17,6 +15,7 @@ from pat.study.record import Record
 from pat.study.spec import Spec
 from pat.study.store import AnyStore, Busy, Store
 from pat.study.watcher import Watcher
+from pat.study.workers import follow_parent
 
 _ASK_AGAIN = 1.0
 """Seconds after which a run that another process trains is asked for again."""
@@ -286,16 +285,4 @@ def _executor(jobs: int) -> Executor:
     if jobs == 1:
         return _Here()
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow_parent)
-
-
-def _follow_parent() -> None:
-    """End a worker when the process that started it is gone, so that none is left behind."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=follow_parent)

@@ -9,7 +9,7 @@ from pat.study import measured
 from pat.study.compare import differences
 from pat.study.record import Record, read_record
 from pat.study.spec import METHOD_VERSION
-from pat.study.store import Store, open_store
+from pat.study.store import INDEX, Store, open_store
 from pat.study.tables import find_table
 from pat.study.watcher import SILENT, Watcher
 
@@ -78,6 +78,10 @@ def verify(
     """
     from pat.study.run import check, run
 
+    if scratch.root.resolve() == origin.resolve() or (scratch.root / INDEX).is_file():
+        raise ValueError(
+            f"{scratch.root} holds the record itself, or published ones: train in another folder"
+        )
     spec = known.spec
     if spec.method_version != METHOD_VERSION:
         raise ValueError(

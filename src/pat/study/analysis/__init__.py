@@ -55,6 +55,7 @@ from pat.study.analysis.triggers import (
     trigger_epochs,
     trigger_table,
     tuned_rules,
+    widest_gaps,
 )
 from pat.study.analysis.variations import trained_beside, variation_table, variations_table
 
@@ -130,5 +131,6 @@ __all__ = [
     "variations_table",
     "varied_picks",
     "varied_picks_table",
+    "widest_gaps",
     "window_table",
 ]

@@ -35,13 +35,19 @@ def early_and_late(table: pd.DataFrame, contrast: Contrast) -> pd.DataFrame:
     """:func:`contrasts` as text.
 
     Returns:
-        Columns ``network``, ``pruning``, ``first`` and ``last``; empty text where no seed has both runs.
+        Columns ``network``, ``pruning``, ``first`` and ``last``; empty text where no seed has both runs, and
+        words in place of a difference where all networks of both epochs collapsed.
     """
-    found = {(network, pruning, side): by.text() for network, pruning, side, by in contrasts(table, contrast)}
     pruned = table[table["policy"] == "epoch"]
+    fallen = pruned.groupby(["architecture", "pruning", "prune_epoch"])["status"].agg(
+        lambda states: bool((states == "collapsed").all())
+    )
+    found = {}
+    for network, pruning, side, by in contrasts(table, contrast):
+        both = [fallen.get((network, pruning, e)) for e in (getattr(contrast, side), contrast.reference)]
+        found[network, pruning, side] = "both collapsed" if all(both) else by.text()
     rows = []
-    for (network, pruning), _ in pruned.groupby(["architecture", "pruning"], sort=True):
-        key = str(network), str(pruning)
+    for key in sorted({(str(r["architecture"]), str(r["pruning"])) for r in pruned.to_dict("records")}):
         rows.append((*key, found.get((*key, "first"), ""), found.get((*key, "last"), "")))
     return pd.DataFrame(rows, columns=["network", "pruning", "first", "last"])
 

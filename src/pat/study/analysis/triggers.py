@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import pandas as pd
 
@@ -219,7 +220,8 @@ def overall_regret(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns ``network``, ``criterion``, ``measure``, ``thresholds``, ``regret`` (text: mean over seeds
         with its 95 % interval, in points) and ``triggered`` (text: how many runs of how many; empty for
-        :data:`FIXED`), by ascending mean regret within network and criterion.
+        :data:`FIXED`), by ascending mean regret within network and criterion. Rules that are silent in more
+        than half of the runs come last: their regret is the pre-defined epoch's.
     """
     networks, rows = ["architecture", "criterion"], []
     for (measure, kind), own in table.dropna(subset=["regret"]).groupby(["measure", "thresholds"]):
@@ -227,6 +229,23 @@ def overall_regret(table: pd.DataFrame) -> pd.DataFrame:
             found = interval(seeds["regret"])
             fired = own.loc[(own[networks] == list(key)).all(axis=1), "triggered"]
             told = "" if measure == FIXED else f"{fired.sum()} of {len(fired)}"
-            rows.append((*key, found.mean, measure, kind, found.text(), told))
-    columns = ["network", "criterion", "mean", "measure", "thresholds", "regret", "triggered"]
-    return pd.DataFrame(rows, columns=columns).sort_values(columns[:3], kind="stable").drop(columns="mean")
+            silent = measure != FIXED and 2 * fired.sum() < len(fired)
+            rows.append((*key, silent, found.mean, measure, kind, found.text(), told))
+    columns = ["network", "criterion", "silent", "mean", "measure", "thresholds", "regret", "triggered"]
+    ordered = pd.DataFrame(rows, columns=columns).sort_values(columns[:4], kind="stable")
+    return ordered.drop(columns=["silent", "mean"])
+
+
+def widest_gaps(profile: Profile, preset: str) -> dict[str, int]:
+    """The largest number of epochs between two neighbours of a sweep's grid, by network.
+
+    What a rule would lose between two epochs of the grid is interpolated, which a wide gap does not allow.
+    """
+    epochs: dict[str, set[int]] = {}
+    for spec in profile.sweep(preset):
+        if spec.prune_epoch is not None:
+            epochs.setdefault(spec.architecture, set()).add(spec.prune_epoch)
+    return {
+        name: max((b - a for a, b in pairwise(sorted(grid))), default=profile.recipe.epochs)
+        for name, grid in epochs.items()
+    }
