@@ -53,7 +53,10 @@ def lead(verdicts: Sequence[Verdict]) -> str:
         if own:
             text = _undecided(own) if verdict == OPEN else _bullets(own)
             title = f"{verdict.capitalize()}: {len(own)}"
-            cards.append(f"::::{{grid-item-card}} {title}\n:class-card: {_css(verdict)}\n\n{text}\n::::")
+            width = ":columns: 12\n" if verdict == OPEN else ""  # the longest list
+            cards.append(
+                f"::::{{grid-item-card}} {title}\n{width}:class-card: {_css(verdict)}\n\n{text}\n::::"
+            )
     texts = [_central(item) for item in verdicts if item.claim.id == CENTRAL and item.verdict in DECIDED]
     if cards:
         grid = [":::::{grid} 1 1 2 2", ":gutter: 3", ":class-container: lead", "", *cards, ":::::"]
