@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pat.atomic import whole, write_whole
+from pat.atomic import staging, whole, write_whole
 
 
 @pytest.fixture
@@ -55,3 +55,15 @@ def test_a_block_that_ends_with_an_error_leaves_the_old_content(
         write()
     assert names(tmp_path) == ["a.json"]
     assert file.read_bytes() == b"old"
+
+
+def test_a_folder_to_make_something_in_goes_and_so_do_those_of_the_dead(tmp_path: Path, dead: int) -> None:
+    left, others = f".set-{dead}-abc", [f".set-{os.getppid()}-abc", ".set-mine", f".other-{dead}-abc"]
+    for name in (left, *others):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    with staging(tmp_path, "set") as folder:
+        assert folder.parent == tmp_path
+        assert folder.name.startswith(f".set-{os.getpid()}-")
+        assert names(tmp_path) == sorted([*others, folder.name])
+    assert names(tmp_path) == sorted(others)

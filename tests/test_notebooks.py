@@ -231,7 +231,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     started: list[dict[str, object]] = []
 
     class Pool(ThreadPoolExecutor):
-        def __init__(self, max_workers: int, mp_context: object) -> None:
+        def __init__(self, max_workers: int, mp_context: object, initializer: object) -> None:
             super().__init__(max_workers)
 
     def run(task: notebooks._Task) -> tuple[float, list[str]]:

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,6 +70,23 @@ def write_whole(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+@contextmanager
+def staging(parent: Path, name: str) -> Iterator[Path]:
+    """A hidden folder to make something in, removed when the block ends; so are those of killed processes.
+
+    Args:
+        parent: folder that it lies in, so that what is made can be moved to its place in one step.
+        name: of what is made.
+    """
+    begin = f".{name}-"
+    for old in parent.glob(f"{begin}*-*"):
+        process = old.name.removeprefix(begin).partition("-")[0]
+        if process.isdecimal() and not _lives(int(process)):
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f"{begin}{os.getpid()}-") as folder:
+        yield Path(folder)
+
+
 def _remove_remains(path: Path) -> None:
     """Remove the unfinished forms of a file whose writers are dead.
 
@@ -76,11 +95,11 @@ def _remove_remains(path: Path) -> None:
     begin, end = f".{path.name}.", ".part"
     for name in os.listdir(path.parent):  # faster than a glob: there may be thousands of records
         writer = name[len(begin) : -len(end)]
-        if name == f"{begin}{writer}{end}" and writer.isdecimal() and not lives(int(writer)):
+        if name == f"{begin}{writer}{end}" and writer.isdecimal() and not _lives(int(writer)):
             path.with_name(name).unlink(missing_ok=True)
 
 
-def lives(process: int) -> bool:
+def _lives(process: int) -> bool:
     """Whether a process of that number runs on this machine."""
     if os.name != "posix":  # elsewhere signal 0 is not harmless
         return True

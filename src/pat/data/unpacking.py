@@ -4,11 +4,9 @@ import bz2
 import gzip
 import hashlib
 import lzma
-import os
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from pat.atomic import lives
+from pat.atomic import staging
 from pat.data.errors import DataError, MissingDataError
 from pat.data.manifest import Manifest, inside
 
@@ -24,7 +22,6 @@ _IMAGE_BYTES = 4_000_000  # what an image may take on the average; ImageNet's ta
 _SPARE_BYTES = 100_000_000
 _SPARE_MEMBERS = 10_000
 _BLOCK = 1 << 20
-_STAGING = ".pat-unpacking-"
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
            ValueError, LookupError, ArithmeticError, NotImplementedError, RuntimeError)  # fmt: skip
 
@@ -66,24 +63,15 @@ def unpack(manifest: Manifest, root: Path) -> Path:
     for archive in archives:
         if problem := archive_problem(manifest, archive):
             raise DataError(problem)
-    _remove_remains(root)
-    with tempfile.TemporaryDirectory(dir=root, prefix=f"{_STAGING}{os.getpid()}-") as staging:
+    with staging(root, "pat-unpacking") as made_in:
         for archive in archives:
-            _extract(manifest, archive, Path(staging))
-        made = manifest.location(Path(staging))
+            _extract(manifest, archive, made_in)
+        made = manifest.location(made_in)
         if not made.is_dir():
             raise DataError(f"{archives[0]} holds nothing in {made.name}")
         target.parent.mkdir(parents=True, exist_ok=True)
         made.rename(target)
     return target
-
-
-def _remove_remains(root: Path) -> None:
-    """Remove what killed processes had unpacked."""
-    for folder in root.glob(f"{_STAGING}*-*"):
-        process = folder.name.removeprefix(_STAGING).partition("-")[0]
-        if process.isdecimal() and not lives(int(process)):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def archive_problem(manifest: Manifest, archive: Path) -> str | None:
@@ -94,7 +82,7 @@ def archive_problem(manifest: Manifest, archive: Path) -> str | None:
     return None if found == value else f"{archive}: its {algorithm} is {found}, {value} expected"
 
 
-def _extract(manifest: Manifest, archive: Path, staging: Path) -> None:
+def _extract(manifest: Manifest, archive: Path, place: Path) -> None:
     images = sum(group.count for group in manifest.groups.values())
     room, places = _SPARE_BYTES + images * _IMAGE_BYTES, _SPARE_MEMBERS + 2 * images
     within = PurePosixPath(manifest.folder or manifest.name)
@@ -111,13 +99,13 @@ def _extract(manifest: Manifest, archive: Path, staging: Path) -> None:
                 if places < 0:
                     raise DataError(f"{archive}: it has far more files than the manifest's {images:,} images")
                 if member.folder:
-                    (staging / path).mkdir(parents=True, exist_ok=True)
+                    (place / path).mkdir(parents=True, exist_ok=True)
                     continue
                 if path in seen:
                     raise DataError(f"{archive}: {member.name!r} is there twice")
                 seen.add(path)
-                (staging / path).parent.mkdir(parents=True, exist_ok=True)
-                with closing(member.data()) as source, (staging / path).open("xb") as file:
+                (place / path).parent.mkdir(parents=True, exist_ok=True)
+                with closing(member.data()) as source, (place / path).open("xb") as file:
                     shutil.copyfileobj(source, file, _BLOCK)
     except DataError:
         raise

@@ -25,6 +25,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
+from pat.atomic import staging
 from pat.data.plain_yaml import load_yaml
 from pat.paths import BOOK, NOTEBOOKS
 from pat.plain import shown
@@ -233,8 +234,8 @@ def _run(task: _Task) -> tuple[float, list[str]]:
     task.target.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
     # Beside the target: a finished file is moved there, and a move is whole on one file system.
-    with tempfile.TemporaryDirectory(dir=task.target.parent, prefix=f".{task.name}-") as folder:
-        source, output = Path(folder, "source.ipynb"), Path(folder, f"{task.name}.ipynb")
+    with staging(task.target.parent, task.name) as folder:
+        source, output = folder / "source.ipynb", folder / f"{task.name}.ipynb"
         content = _convert(task.source)
         _name_figures(content, str(task.parameters.get("profile", "")))
         write_notebook(content, source)
