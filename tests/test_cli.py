@@ -313,7 +313,9 @@ def test_a_failed_run_has_exit_code_1_and_its_reason(here: Path) -> None:
 
 @pytest.fixture
 def process(here: Path) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "pat.cli", *PRUNED]
+    # A shell starts what runs in its background deaf to interrupts, and all that these start.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = [sys.executable, "-c", code + "from pat.cli import main; main()", *PRUNED]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL) as child:
         yield child
         if child.poll() is None:
