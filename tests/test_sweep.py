@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from processes import members, wait_for
 from safetensors.torch import load_file
 from tiny import dense, flip, pruned, recipe, records_by_id
 
@@ -443,26 +444,6 @@ def started(store: Store, tmp_path: Path) -> Iterator[Callable[[], subprocess.Po
         if members(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def members(group: int) -> list[int]:
-    """Living processes of a group."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, pgrp = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(pgrp) == group and state != "Z":
-            found.append(int(folder.name))
-    return found
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.005)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")

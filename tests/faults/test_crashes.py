@@ -24,9 +24,10 @@ import yaml
 from conftest import Tally
 from filelock import FileLock
 from PIL import Image
+from processes import members, wait_for
 from tiny import RECIPE, dense, pruned, recipe
 from torch import Tensor
-from victim import Moment, members, start, wait_for
+from victim import Moment, start
 
 from pat import checkpoint, data
 from pat.saved import _digest, _read_metadata

@@ -8,13 +8,14 @@ import multiprocessing
 import os
 import re
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
+
+from processes import members, wait_for
 
 _PRELOADED = ("pat.study.sweep", "pat.study.run", "pat.study.publish", "sklearn.datasets", "PIL.Image")
 
@@ -210,24 +211,3 @@ def _live(
     what(*args, **kwargs)
     if census is not None:
         census.write_text(json.dumps(watch.counts))
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    """Until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.005)
-
-
-def members(group: int) -> list[int]:
-    """Living processes of a group."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, pgrp = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(pgrp) == group and state != "Z":
-            found.append(int(folder.name))
-    return found
