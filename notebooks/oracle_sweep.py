@@ -59,11 +59,11 @@ display(
 # ## The bottleneck network
 #
 # The counterpart of the paper's ResNet50. Magnitude (Eq. 2) on the left, gradient (Eq. 3 on BatchNorm) on the
-# right. Dots are seeds, bars 95 % intervals of the mean over seeds, the dashed line the dense network. Triangles at
-# the bottom mark the epochs in which EPI with the paper's threshold would prune; what it loses there is for the
-# chapter on [policies](policies.ipynb).
+# right. Dots are seeds, bars 95 % intervals of the mean over seeds, the dashed line the dense network. Triangles in
+# the strip below mark the epochs in which EPI with the paper's threshold would prune; what it loses there is for the
+# chapter on [policies](policies.ipynb). The axis of accuracies starts where the values do, not at zero.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Test accuracy of the bottleneck network against the pruning epoch. Dots are seeds (crosses if the network collapsed), bars 95 % intervals (Student's t), the dashed line is the dense network with its interval. Triangles: where EPI would prune, in the ratio's colour, the larger the more seeds; none where it stays silent.", "name": "fig-oracle-bottleneck"}, "image": {"alt": "Two panels of accuracy against pruning epoch. Each curve is a pruning ratio, with error bars at the pruning epochs of the grid; a dashed horizontal line is the dense network; rows of triangles at the bottom are EPI's epochs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Test accuracy of the bottleneck network against the pruning epoch. Dots are seeds (crosses if the network collapsed), bars 95 % intervals (Student's t), the dashed line is the dense network with its interval. Triangles: where EPI would prune, in the ratio's colour, the larger the more seeds; none where it stays silent.", "name": "fig-oracle-bottleneck"}, "image": {"alt": "Two panels of accuracy against pruning epoch. Each curve is a pruning ratio, with error bars at the pruning epochs of the grid; a dashed horizontal line is the dense network; rows of triangles in a strip below are EPI's epochs."}}
 figures.accuracy_by_epoch(runs, bottleneck, policies)
 
 # %% [markdown]

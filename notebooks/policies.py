@@ -94,6 +94,24 @@ analysis.policy_table(regrets, scale, paper).style.set_table_attributes(
     'class="dataframe table"'
 ).set_caption(caption)
 
+# %% tags=["hide-input"]
+pruned = analysis.runs_table(records).query("policy == 'epoch'")
+by_cell = pruned.assign(fell=pruned["status"] == "collapsed").groupby(["architecture", "criterion"])["fell"]
+fallen = [
+    f"{network}, {criterion}: {told.sum()} of {told.size}"
+    for (network, criterion), told in by_cell
+    if told.any()
+]
+display(
+    Markdown(
+        f"**Collapsed runs** behind these numbers: {'; '.join(fallen)}. Such a network answers the same to "
+        "everything, and its accuracy counts as it is: a mean over them says more about how many collapsed "
+        "than about when to prune."
+        if fallen
+        else "None of the runs behind these numbers collapsed."
+    )
+)
+
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Regret of the policies by network and criterion. Small dots are seeds, marks their mean with its 95 % interval (Student's t), open diamonds the paper's value on ImageNet. Linear up to two points, logarithmic beyond; zero is the oracle.", "name": "fig-policies"}, "image": {"alt": "Two panels, one a criterion, with groups by network. In each group five marks with error bars for random, initialisation, pre-defined, EPI and EPI with a tuned threshold, and open diamonds for the paper's values."}}
 figures.regret_by_policy(regrets, analysis.paper_regrets(scale, paper))
 

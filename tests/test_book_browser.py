@@ -4,6 +4,7 @@ Every page is read over loopback, with no way to the network, on a wide and on a
 light and in dark.
 """
 
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -102,6 +103,12 @@ PALE = """() => {
     }
     return [...pale].slice(0, 8);
 }"""
+
+
+def paths_of_this_machine(html: str) -> list[str]:
+    """The folders of this machine that a page names: they would mean nothing to its reader."""
+    tree = str(Path(__file__).resolve().parents[1])
+    return [f"a path of this machine: {found}" for found in re.findall(re.escape(tree) + "[^<'\"]*", html)]
 
 
 def pages(folder: Path | None) -> list[str]:
@@ -203,6 +210,7 @@ def test_page(visit: Visit, address: str, page_name: str, request: pytest.Fixtur
 
     visit.go(f"{address}/{page_name}")
     visit.faults += visit.page.evaluate(FAULTS)
+    visit.faults += paths_of_this_machine(visit.page.content())
     visit.faults += [f"light: {text}" for text in visit.page.evaluate(PALE)]
     shoot("light")
     visit.page.set_viewport_size(PHONE)
@@ -233,6 +241,7 @@ def test_the_checks_see_what_is_wrong(visit: Visit, address: str) -> None:
     assert any("status 404" in fault for fault in visit.faults)
     assert any("to the outside: https://example.org" in fault for fault in visit.faults)
     assert any("nosuchfunction" in fault for fault in visit.faults)
+    assert paths_of_this_machine(f"<p>{Path(__file__)}</p>") == [f"a path of this machine: {Path(__file__)}"]
     seen = "\n".join(visit.page.evaluate(FAULTS))
     for fault in ("broken image", "without alt", "raw formula", "without label", "not drawn"):
         assert fault in seen

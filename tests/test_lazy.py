@@ -15,7 +15,7 @@ from pat import paths
 
 SOURCE = Path(pat.__file__).parent
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "safetensors")
-TRAINING = {"pat.study.run", "pat.study.measure"}
+TRAINING = {"pat.study.building", "pat.study.run", "pat.study.measure"}
 """The modules of the study that compute with networks."""
 FRONTS = ["pat", "pat.data"]
 

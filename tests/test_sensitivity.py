@@ -284,8 +284,8 @@ def test_epis_epochs_are_marked_under_the_curves_and_collapsed_runs_crossed() ->
     records = sweep_of(of, ACCURACIES) + sweep_of(silent, ACCURACIES)
     policies = regrets(records, profile(block(seeds=(0, 1))))
     broken = records[1].model_copy(update={"status": "collapsed"})
-    (axis,) = accuracy_by_epoch(runs_table([broken, *records[2:]]), FIRST, policies).axes
-    marks = [line for line in axis.lines if line.get_marker() == "^"]
+    panel, strip = accuracy_by_epoch(runs_table([broken, *records[2:]]), FIRST, policies).axes
+    marks = [line for line in strip.lines if line.get_marker() == "^"]
     assert [list(line.get_xdata()) for line in marks] == [[5.0]]  # nothing for the silent run
-    crosses = [line for line in axis.lines if line.get_marker() == "x"]
+    crosses = [line for line in panel.lines if line.get_marker() == "x"]
     assert [list(line.get_xdata()) for line in crosses] == [[0]]

@@ -10,6 +10,7 @@ import pytest
 from pydantic import Field, ValidationError
 from tiny import dense, pruned, recipe
 
+from pat.data.errors import explain
 from pat.recipe import Recipe
 from pat.study.record import read_record, write_record
 from pat.study.spec import (
@@ -21,7 +22,6 @@ from pat.study.spec import (
     Spec,
     Tracking,
     canonical,
-    explain,
 )
 from pat.study.store import Store
 

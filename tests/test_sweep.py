@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 from tiny import dense, flip, pruned, recipe, records_by_id
 
 from pat import models
+from pat.study import building
 from pat.study import run as runs
 from pat.study import sweep as sweeps
+from pat.study.building import check
 from pat.study.record import Record
-from pat.study.run import Watcher, check, run
+from pat.study.run import Watcher, run
 from pat.study.spec import EPI, Neurons, Pruning, RandomEpoch, Spec, Tracking
 from pat.study.store import Store
 from pat.study.sweep import Progress, RunsLost, WorkerLost, plan, sweep
@@ -195,7 +197,7 @@ def test_a_run_without_a_finite_gradient_is_a_failed_record(
             parameter.register_hook(lambda gradient: torch.full_like(gradient, float("inf")))
         return model
 
-    monkeypatch.setattr(runs, "models", SimpleNamespace(build=build))
+    monkeypatch.setattr(building, "models", SimpleNamespace(build=build))
     record = run(pruned(1, recipe=recipe(precision="fp16")), store)
     assert (record.status, record.result, record.cost) == ("failed", None, None)
     assert "epoch 0: no minibatch with finite gradients" in (record.reason or "")
@@ -206,7 +208,7 @@ def test_a_collapsed_run_is_recorded_with_a_constant_prediction(store: Store) ->
     assert record.status == "collapsed"
     assert "no path" in (record.reason or "")
     assert record.result is not None
-    counts = runs._dataset("digits", dense().data_checksum, Path("data"), "cpu", 0).class_counts("test")
+    counts = building.open_data(dense(), Path("data")).class_counts("test")
     assert record.result.test_accuracy in [pytest.approx(count / 9) for count in counts]
     assert record.result.prune_epoch == 1
     assert record.cost is None  # nothing was made smaller

@@ -62,3 +62,17 @@
 
   document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".verdicts table").forEach(filter));
 })();
+
+// A figure opens in its full size: on a phone it is small.
+(function () {
+  window.addEventListener("load", () => {
+    document.querySelectorAll(".bd-article .cell_output img, .bd-article figure img").forEach((image) => {
+      if (image.closest("a")) return;
+      const link = document.createElement("a");
+      link.href = image.src;
+      link.title = "Open the figure in its full size";
+      image.before(link);
+      link.append(image);
+    });
+  });
+})();

@@ -32,6 +32,7 @@ from pat import checkpoint, load_pruned, paths, read_notes, save_pruned
 from pat.cli import app
 from pat.cli.show import print_record
 from pat.data import DataError, load_manifest
+from pat.data.errors import explain
 from pat.plain import read_json, shown
 from pat.saved import _digest
 from pat.study import measured
@@ -42,7 +43,7 @@ from pat.study.console import Console
 from pat.study.profile import Profile, load_profile
 from pat.study.record import DamagedRecord, read_record, write_record
 from pat.study.sealed import checksum
-from pat.study.spec import EPI, Neurons, PruneTrain, Pruning, Spec, Variation, explain
+from pat.study.spec import EPI, Neurons, PruneTrain, Pruning, Spec, Variation
 from pat.study.speeds import read_speeds, write_speeds
 from pat.study.store import Store
 from pat.study.tables import read_table

@@ -21,9 +21,10 @@ from typer.testing import CliRunner, Result
 from pat import models
 from pat.cli import app
 from pat.data import DataError, add_folder, load_manifest
-from pat.study import run as runs
+from pat.study import building
+from pat.study.building import check
 from pat.study.record import Record, read_record
-from pat.study.run import check, run
+from pat.study.run import run
 from pat.study.spec import Neurons, PruneTrain, Spec
 from pat.study.store import Store
 from pat.study.sweep import sweep
@@ -104,7 +105,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, value: float, steps: set[int], *, gra
         Spoiled(model, value, steps, gradients=gradients)
         return model
 
-    monkeypatch.setattr(runs, "models", SimpleNamespace(build=build))
+    monkeypatch.setattr(building, "models", SimpleNamespace(build=build))
 
 
 def test_a_loss_that_is_no_number_in_one_step(
@@ -207,12 +208,7 @@ def test_a_rate_that_no_weight_can_be_multiplied_by_is_refused(bench: "Tally", f
 
 def test_a_ratio_that_leaves_no_path(bench: "Tally", store: Store) -> None:
     """Collapsed: the constant network is measured, and nothing was made smaller."""
-    shares = [
-        100 * count / 900
-        for count in runs._dataset("digits", dense().data_checksum, Path("data"), "cpu", 0).class_counts(
-            "test"
-        )
-    ]
+    shares = [100 * count / 900 for count in building.open_data(dense(), Path("data")).class_counts("test")]
     cells = [
         (epoch, criterion, ratio, architecture)
         for ratio in (0.99, 0.9999999, 0.95)

@@ -39,8 +39,8 @@ def _one_line(error: Exception) -> str:
     from pydantic import ValidationError
 
     from pat.atomic import storage_problem
+    from pat.data.errors import explain
     from pat.plain import printable
-    from pat.study.spec import explain
 
     message = storage_problem(error) or str(error)
     if isinstance(error, ValidationError):

@@ -52,7 +52,7 @@ def run(
     A finished run is not run again; an interrupted one goes on from its last checkpoint.
     """
     from pat.study import progress
-    from pat.study.run import check
+    from pat.study.building import check
     from pat.study.run import run as start
     from pat.study.store import Busy, Published, open_store
 

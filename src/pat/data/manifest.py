@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from pat import paths
-from pat.data.errors import DataError
+from pat.data.errors import DataError, explain
 from pat.data.plain_yaml import load_yaml
 
 SplitName = Literal["train", "validation", "test"]
@@ -28,7 +28,6 @@ NAME = "[a-z0-9][a-z0-9._-]*"
 ALGORITHMS = ("md5", "sha1", "sha256", "sha512")
 """Checksums that archives are published with."""
 
-_MOST_PROBLEMS = 20
 _DIGITS = 1797
 _LONGEST_NAME = 200
 _MOST_PIXELS = 500_000_000
@@ -269,13 +268,7 @@ def _read(file: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
-        wrong = error.errors(include_url=False)
-        problems = "; ".join(
-            ": ".join(filter(None, [".".join(map(str, e["loc"])), e["msg"]])) for e in wrong[:_MOST_PROBLEMS]
-        )
-        if len(wrong) > _MOST_PROBLEMS:
-            problems += f"; and {len(wrong) - _MOST_PROBLEMS} more"
-        raise DataError(f"manifest {file}: {problems}") from None
+        raise DataError(f"manifest {file}: {explain(error)}") from None
     if manifest.name != file.stem:
         raise DataError(f"manifest {file}: name: {manifest.name!r} is not the file's name")
     manifest._path = file

@@ -7,10 +7,11 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from pat.atomic import write_whole
+from pat.data.errors import explain
 from pat.study import measured
 from pat.study.record import Provenance
 from pat.study.sealed import seal, unseal
-from pat.study.spec import Frozen, explain
+from pat.study.spec import Frozen
 
 Group = Literal["crashes", "storage", "concurrency", "numbers", "hostile", "fuzzing", "reproducibility"]
 """The bench's parts, each a file of tests or two."""

@@ -9,11 +9,12 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from pat import paths
+from pat.data.errors import explain
 from pat.data.plain_yaml import load_yaml
 from pat.plain import shown
 from pat.study import statistics
 from pat.study.analysis.significance import Region
-from pat.study.spec import Frozen, explain
+from pat.study.spec import Frozen
 
 CONFIRMATORY = "full"
 """The preset that decides the claims: its seeds had not been run when the rules were written."""

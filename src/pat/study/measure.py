@@ -13,8 +13,7 @@ from pat import models, surgery
 from pat.channels import trace
 from pat.data import load_manifest
 from pat.study import measured
-from pat.study.record import Record, hardware, provenance
-from pat.study.run import command
+from pat.study.record import Record, command, hardware, provenance
 from pat.study.spec import Spec
 from pat.study.speeds import (
     Seconds,

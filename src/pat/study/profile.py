@@ -10,6 +10,7 @@ from pat import paths
 from pat.architectures import ARCHITECTURES
 from pat.criteria import CRITERIA, Criterion
 from pat.data import load_manifest
+from pat.data.errors import explain
 from pat.data.plain_yaml import load_yaml
 from pat.recipe import Recipe
 from pat.study.settings import Experiments
@@ -23,7 +24,6 @@ from pat.study.spec import (
     Pruning,
     Spec,
     Tracking,
-    explain,
 )
 
 Ratio = Annotated[float, Field(ge=0, lt=1)]

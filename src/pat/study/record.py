@@ -5,6 +5,7 @@ import json
 import math
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -15,9 +16,10 @@ from pydantic import Field, ValidationError
 
 from pat import paths
 from pat.atomic import write_whole
+from pat.data.errors import explain
 from pat.data.plain_yaml import load_yaml
 from pat.study.sealed import seal, unseal
-from pat.study.spec import Frozen, Spec, canonical, explain
+from pat.study.spec import Frozen, Spec, canonical
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy")
 
@@ -168,6 +170,12 @@ def provenance(*, seconds: float, device: str, command: str) -> Provenance:
         os=f"{platform.system()} {platform.machine()}",
         claims=claims_checksum(),
     )
+
+
+def command() -> str:
+    """How this process was started, without folders of this machine."""
+    program, *arguments = sys.argv or ["python"]
+    return " ".join([Path(program).name, *(Path(a).name if a.startswith("/") else a for a in arguments)])
 
 
 def hardware(device: str) -> str:

@@ -1,57 +1,31 @@
 """One run: a spec in, a record in the store out; goes on from checkpoints, or branches from a dense run."""
 
-import copy
-import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pat import checkpoint, cost, models, paths
-from pat.criteria import CRITERIA
-from pat.data import ImageDataset, load_manifest, open_dataset
+from pat import checkpoint, cost, paths
+from pat.data import ImageDataset
 from pat.data.draws import generator_for
 from pat.latency import LatencyPenalty
-from pat.policy import AtEpoch, Never
 from pat.pruner import LayerCollapse, PruningAwareTraining
-from pat.prunetrain import PruneTrain, starting_loss
 from pat.saved import save_pruned
-from pat.study.record import CostRecord, Epoch, Record, Result, finite, provenance
-from pat.study.spec import PruneTrain as PruneTrainSettings
+from pat.study.building import build_trainer, open_data
+from pat.study.record import CostRecord, Epoch, Record, Result, command, finite, provenance
 from pat.study.spec import Spec
 from pat.study.store import Store
 from pat.study.tables import find_table
 from pat.study.watcher import SILENT, Watcher
-from pat.tracking import StabilityTracker
-from pat.trainer import Outcome, Pruner, Trainer, TrainingFailed
+from pat.trainer import Outcome, Trainer, TrainingFailed
 from pat.variation import other_structure, same_structure
 
 _KEEP_LAST = 2  # the last checkpoint, and one more in case it is damaged
-
-
-def check(spec: Spec, data: Path = paths.DATA, workers: int = 0) -> None:
-    """Find out before any training whether a run can start.
-
-    Raises:
-        ValueError: for an unknown dataset or architecture, changed or missing data, or a model whose
-            channels cannot be followed.
-    """
-    if spec.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda' was asked for, but no CUDA device is available")
-    dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device, workers)
-    with torch.random.fork_rng():
-        try:
-            _trainer(spec, dataset, SILENT, start_epoch=0)
-        except RuntimeError as error:  # such as a network that is too deep for small images
-            raise ValueError(
-                f"{spec.architecture} does not run on {dataset.image_size}-pixel images: {error}"
-            ) from error
 
 
 def run(
@@ -85,7 +59,7 @@ def run(
         The record; a failed run's has the reason.
 
     Raises:
-        ValueError: for anything that :func:`check` finds.
+        ValueError: for anything that :func:`pat.study.building.check` finds.
         Busy: if another process trains the run and ``wait`` is off.
     """
     if not keep and (found := store.record(spec)) is not None:
@@ -119,7 +93,7 @@ def _train(
     found: Record | None,
 ) -> Record:
     watcher.on_start(spec)
-    dataset = _dataset(spec.dataset, spec.data_checksum, data, spec.device, workers)
+    dataset = open_data(spec, data, workers)
     # Not after a checkpoint that is wanted and not there: other runs start from it.
     last = min(missing, default=spec.recipe.epochs)
     if _transplanted(spec) and not store.checkpoints(spec):
@@ -160,17 +134,6 @@ def _train(
     return record
 
 
-@lru_cache(maxsize=1)  # a process trains many runs on the same data
-def _dataset(name: str, checksum: str, root: Path, device: str, workers: int) -> ImageDataset:
-    manifest = load_manifest(name)
-    if manifest.checksum != checksum:
-        raise ValueError(
-            f"dataset {name!r} has checksum {manifest.checksum[:12]}, "
-            f"the run was specified with {checksum[:12]}"
-        )
-    return open_dataset(manifest, root=root, device=torch.device(device), workers=workers)
-
-
 def _start(
     spec: Spec, store: Store, dataset: ImageDataset, last: int, branch: bool, watcher: Watcher
 ) -> tuple[Trainer, str | None, float]:
@@ -180,21 +143,21 @@ def _start(
         state: Any = store.load_checkpoint(spec, epochs)
         if state is not None:
             start = 0 if state["trunk"] is None else _first_epoch(spec)
-            trainer = _trainer(spec, dataset, watcher, start)
+            trainer = build_trainer(spec, dataset, watcher, start)
             trainer.load_state_dict(state)
             return trainer, state["trunk"], state["seconds"]
     epoch = _first_epoch(spec)
     if spec.pretrained:
-        trainer = _trainer(spec, dataset, watcher, 0)
+        trainer = build_trainer(spec, dataset, watcher, 0)
         trainer.model.load_state_dict(_trunk_state(spec, store, spec.recipe.epochs)["model"])
         return trainer, spec.trunk.id, 0.0
     if epoch and (branch or _transplanted(spec)):
         state = store.load_checkpoint(spec.trunk, epoch)
         if state is not None:
-            trainer = _trainer(spec, dataset, watcher, epoch)
+            trainer = build_trainer(spec, dataset, watcher, epoch)
             trainer.load_weights(state)
             return trainer, spec.trunk.id, 0.0
-    return _trainer(spec, dataset, watcher, 0), spec.trunk.id if _transplanted(spec) else None, 0.0
+    return build_trainer(spec, dataset, watcher, 0), spec.trunk.id if _transplanted(spec) else None, 0.0
 
 
 def _rewound(spec: Spec) -> bool:
@@ -236,7 +199,7 @@ def _transplant(spec: Spec, trainer: Trainer, store: Store, dataset: ImageDatase
     donor = spec.model_copy(update={"pruning": plain})
     epoch = donor.prune_epoch or 0
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        source = _trainer(donor, dataset, SILENT, epoch)
+        source = build_trainer(donor, dataset, SILENT, epoch)
         if epoch:
             source.load_weights(_trunk_state(spec, store, epoch))
         _penalise_latency(spec, source, store)
@@ -275,114 +238,6 @@ def _varied(spec: Spec, pruner: PruningAwareTraining) -> dict[str, Tensor]:
         return same_structure(pruner.kept, generator)
     by_filter = spec.neurons.count == "filter"
     return other_structure(pruner.kept, pruner.neurons, variation.similarity, generator, by_filter=by_filter)
-
-
-def _trainer(spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: int) -> Trainer:
-    torch.manual_seed(spec.seed)
-    model = models.build(
-        spec.architecture,
-        num_classes=dataset.num_classes,
-        in_channels=dataset.in_channels,
-        image_size=dataset.image_size,
-    ).to(dataset.device)
-
-    _check_batch(spec, model, dataset)
-
-    def make_pruner(
-        model: nn.Module, optimizer: torch.optim.Optimizer, example: Tensor, steps: int
-    ) -> Pruner:
-        if spec.prunetrain is not None:
-            return _rival(spec, spec.prunetrain, model, optimizer, example, dataset)
-        pruning = spec.pruning
-        # A branch starts where its trunk was dense; how its policy came to the epoch is the trunk's.
-        policy = pruning.policy.build(spec.seed) if pruning else Never()
-        if pruning and (start_epoch or pruning.rewind is not None):
-            policy = AtEpoch(start_epoch)
-        return PruningAwareTraining(
-            model,
-            optimizer,
-            example,
-            ratio=pruning.ratio if pruning else 0.0,
-            criterion=pruning.criterion if pruning else "gradient",
-            policy=policy,
-            prune_steps=pruning.steps if pruning else 1,
-            steps_per_epoch=steps,
-            count=spec.neurons.count,
-            keep_stem=spec.neurons.keep_stem,
-            min_channels=spec.neurons.min_channels,
-            track=CRITERIA,
-            start_epoch=start_epoch,
-        )
-
-    def make_tracker(pruner: Pruner) -> StabilityTracker:
-        by_filter = spec.neurons.count == "filter"
-        multiplicity = {name: group.multiplicity for name, group in pruner.neurons.items()}
-        return StabilityTracker(
-            pruner.neurons,
-            ratios=spec.tracking.ratios,
-            look_back=spec.tracking.look_back,
-            multiplicity=multiplicity if by_filter else None,
-            min_channels=spec.neurons.min_channels,
-        )
-
-    return Trainer(
-        model,
-        dataset,
-        spec.recipe,
-        make_pruner,
-        make_tracker if spec.prunetrain is None else None,
-        seed=spec.seed,
-        start_epoch=start_epoch,
-        on_epoch=lambda log: watcher.on_epoch(spec, log),
-        on_step=lambda epoch, step, steps: watcher.on_step(spec, epoch, step, steps),
-    )
-
-
-def _check_batch(spec: Spec, model: nn.Module, dataset: ImageDataset) -> None:
-    """Refuse batches of a single image for a network whose BatchNorm then has one value a channel.
-
-    Raises:
-        ValueError: naming the network and where the one image comes from.
-    """
-    images = min(spec.recipe.batch_size, dataset.split_size("train"))
-    if images > 1:
-        return
-    shape = (1, dataset.in_channels, dataset.image_size, dataset.image_size)
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.no_grad():
-            copy.deepcopy(model).train()(torch.zeros(shape, device=dataset.device))
-    except ValueError as error:
-        raise ValueError(
-            f"{spec.architecture} cannot be trained on batches of one image (batch_size "
-            f"{spec.recipe.batch_size}, {dataset.split_size('train')} training images): a BatchNorm would "
-            "see a single value of each channel; at least 2 are needed"
-        ) from error
-
-
-def _rival(
-    spec: Spec,
-    settings: PruneTrainSettings,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    example: Tensor,
-    dataset: ImageDataset,
-) -> PruneTrain:
-    recipe = spec.recipe
-    batches = dataset.train_batches(
-        batch_size=recipe.batch_size, seed=spec.seed, epoch=0, augment=recipe.augment
-    )
-    return PruneTrain(
-        model,
-        optimizer,
-        example,
-        initial_loss=starting_loss(model, *next(batches), recipe.label_smoothing),
-        share=settings.share,
-        interval=settings.interval,
-        threshold=settings.threshold,
-        count=spec.neurons.count,
-        keep_stem=spec.neurons.keep_stem,
-        min_channels=spec.neurons.min_channels,
-    )
 
 
 def _record(
@@ -446,9 +301,3 @@ def _costs(spec: Spec, outcome: Outcome, history: Sequence[Epoch]) -> CostRecord
         parameters=outcome.final.parameters,
         training_share=share,
     )
-
-
-def command() -> str:
-    """How this process was started, without folders of this machine."""
-    program, *arguments = sys.argv or ["python"]
-    return " ".join([Path(program).name, *(Path(a).name if a.startswith("/") else a for a in arguments)])

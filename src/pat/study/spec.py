@@ -9,14 +9,12 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     model_serializer,
     model_validator,
 )
 
 from pat import policy as policies
 from pat.criteria import Criterion
-from pat.plain import printable, shown
 from pat.recipe import Recipe
 
 METHOD_VERSION = 1
@@ -25,8 +23,6 @@ METHOD_VERSION = 1
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,199}$"
 """Names of profiles, which name folders: nothing in them leads elsewhere."""
-
-_MOST_PROBLEMS = 20
 
 
 class Frozen(BaseModel):
@@ -306,17 +302,3 @@ def _special(pruning: Pruning) -> str:
 def canonical(content: Any) -> bytes:
     """JSON with sorted keys and no spaces: the same content gives the same bytes."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def explain(error: ValidationError) -> str:
-    """A validation error in one line: each field, what was given, what was expected."""
-    lines = []
-    problems = error.errors(include_url=False)
-    for problem in problems[:_MOST_PROBLEMS]:
-        place = printable(".".join(str(part) for part in problem["loc"]))
-        message = problem["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(problem["input"], dict) else f" (got {shown(problem['input'])})"
-        lines.append(f"{place}: {message}{given}" if place else message)
-    if more := len(problems) - len(lines):
-        lines.append(f"and {more} more")
-    return "; ".join(lines)

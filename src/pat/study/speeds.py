@@ -10,10 +10,11 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from pat.atomic import write_whole
+from pat.data.errors import explain
 from pat.study import measured
 from pat.study.record import Provenance, Record
 from pat.study.sealed import seal, unseal
-from pat.study.spec import NAME, Frozen, Spec, canonical, explain
+from pat.study.spec import NAME, Frozen, Spec, canonical
 
 
 class Seconds(Frozen):

@@ -126,7 +126,7 @@ def sweep(
             f"{missing[0].title} ({missing[0].id[:12]}); name a working store to train them"
         )
     if missing and isinstance(store, Store):
-        from pat.study.run import check
+        from pat.study.building import check
 
         for spec in {_setting(spec): spec for spec in missing}.values():
             check(spec, data, workers)

@@ -76,7 +76,8 @@ def verify(
         ValueError: before any training, if the run cannot start here: other data, another version of the
             method, a device or a latency table that is not there.
     """
-    from pat.study.run import check, run
+    from pat.study.building import check
+    from pat.study.run import run
 
     if scratch.root.resolve() == origin.resolve() or (scratch.root / INDEX).is_file():
         raise ValueError(

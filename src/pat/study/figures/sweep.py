@@ -26,7 +26,7 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str, policies: pd.DataF
     Args:
         table: of :func:`pat.study.analysis.runs.runs_table`, runs with fixed pruning epochs and dense ones.
         architecture: whose runs to draw.
-        policies: of :func:`pat.study.analysis.policies.regrets`; EPI's epochs are marked at the bottom.
+        policies: of :func:`pat.study.analysis.policies.regrets`; EPI's epochs are marked in a strip below.
 
     Returns:
         Means over seeds with 95 % intervals, a dot a seed (a cross if it collapsed), the dense run as a
@@ -36,20 +36,24 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str, policies: pd.DataF
     pruned = runs[runs["policy"] == "epoch"]
     dense = runs[runs["policy"] == "dense"]
     criteria = [c for c in CRITERION_COLOURS if c in set(pruned["criterion"])]
-    figure, axes = plt.subplots(
-        1, max(len(criteria), 1), figsize=(4.2 * max(len(criteria), 1), 3.9), sharey=True, squeeze=False
-    )
     colours = ratio_colours(sorted(pruned["ratio"].dropna().unique()))
-    for axis, criterion in zip(axes[0], criteria, strict=True):
+    figure, panels, strips = _panels(max(len(criteria), 1), len(colours) if policies is not None else 0)
+    for axis, criterion in zip(panels, criteria, strict=False):
         part = pruned[pruned["criterion"] == criterion]
         for ratio, runs_at in part.groupby("ratio"):
             _curve(axis, runs_at, colours[float(str(ratio))])
         _dense_line(axis, dense)
-        if policies is not None:
-            epi = policies[(policies["architecture"] == architecture) & (policies["criterion"] == criterion)]
-            _mark_picks(axis, epi[(epi["policy"] == "epi") & (epi["triggered"] == True)], colours)  # noqa: E712
-        axis.set(title=f"{criterion} criterion", xlabel="pruning epoch", ylim=(0, 100))
-    axes[0, 0].set_ylabel("test accuracy (%)")
+        axis.set(title=f"{criterion} criterion")
+    low, high = panels[0].get_ylim()
+    panels[0].set(ylabel="test accuracy (%)", ylim=(max(low, 0), min(high, 100)))  # intervals may reach beyond
+    if strips and policies is not None:
+        fired = policies[(policies["policy"] == "epi") & (policies["triggered"] == True)]  # noqa: E712
+        fired = fired[fired["architecture"] == architecture]
+        for strip, criterion in zip(strips, criteria, strict=False):
+            _mark_picks(strip, fired[fired["criterion"] == criterion], colours)
+        strips[0].set_ylabel("EPI", rotation=0, ha="right", va="center")
+    for lowest in strips or panels:
+        lowest.set_xlabel("pruning epoch")
     figure.suptitle(architecture)
     handles = [
         Line2D([], [], color=colour, marker="o", markersize=4, label=f"{100 * ratio:g} % pruned")
@@ -89,13 +93,30 @@ def hover_accuracy(table: pd.DataFrame, architecture: str) -> go.Figure:
     figure.update_layout(
         xaxis_title="pruning epoch",
         yaxis_title="test accuracy (%)",
-        yaxis_range=[0, 100],
         legend={"orientation": "h", "y": -0.25},
         margin={"l": 50, "r": 10, "t": 10, "b": 40},
         height=380,
         meta={"alt": f"Test accuracy of {architecture} against the pruning epoch; dashed lines: magnitude."},
     )
     return figure
+
+
+def _panels(columns: int, rows: int) -> tuple[Figure, list[Axes], list[Axes]]:
+    """Panels that share their accuracies, each above a strip of that many rows (none: no strips)."""
+    strip = 0.16 * rows + 0.1 if rows else 0.0
+    figure, grid = plt.subplots(
+        2 if rows else 1,
+        columns,
+        figsize=(4.2 * columns, 3.9 + strip),
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+        height_ratios=[3.9, strip] if rows else None,
+    )
+    strips = list(grid[1]) if rows else []
+    for axis in strips:
+        axis.set(yticks=[], ylim=(-0.7, rows - 0.3))
+    return figure, list(grid[0]), strips
 
 
 def _curve(axis: Axes, runs: pd.DataFrame, colour: Any) -> None:
@@ -113,18 +134,18 @@ def _curve(axis: Axes, runs: pd.DataFrame, colour: Any) -> None:
     )  # fmt: skip
 
 
-def _mark_picks(axis: Axes, picks: pd.DataFrame, colours: Mapping[float, Any]) -> None:
-    """A row of marks a ratio, above the axis, the larger the more seeds."""
-    for row, (ratio, runs) in enumerate(picks.groupby("ratio")):
+def _mark_picks(strip: Axes, picks: pd.DataFrame, colours: Mapping[float, Any]) -> None:
+    """A row of marks a ratio, the larger the more seeds."""
+    rows = {ratio: row for row, ratio in enumerate(colours)}
+    for ratio, runs in picks.groupby("ratio"):
         for epoch, seeds in runs["epoch"].value_counts().items():
-            axis.plot(
+            strip.plot(
                 float(str(epoch)),
-                0.03 + 0.05 * row,
+                rows[float(str(ratio))],
                 POLICY_MARKERS["epi"],
                 color=colours[float(str(ratio))],
                 markersize=3 + 1.5 * min(seeds, 5),
                 alpha=0.9,
-                transform=axis.get_xaxis_transform(),
             )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from pat.data.errors import explain
 from pat.study.evidence import Evidence, Sample
-from pat.study.spec import explain
 from pat.study.statistics.policies import policy_regret, regret_difference, threshold_difference
 from pat.study.statistics.rivals import rival_difference
 from pat.study.statistics.speed import cost_ratio, macs_difference, step_difference, training_saving
