@@ -45,7 +45,7 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str, policies: pd.DataF
         _dense_line(axis, dense)
         axis.set(title=f"{criterion} criterion")
     low, high = panels[0].get_ylim()
-    panels[0].set(ylabel="test accuracy (%)", ylim=(max(low, 0), min(high, 100)))  # intervals may reach beyond
+    panels[0].set(ylabel="test accuracy (%)", ylim=(max(low, 0), min(high, 100)))  # intervals reach on
     if strips and policies is not None:
         fired = policies[(policies["policy"] == "epi") & (policies["triggered"] == True)]  # noqa: E712
         fired = fired[fired["architecture"] == architecture]
