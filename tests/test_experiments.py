@@ -18,6 +18,7 @@ from pat.study.settings import (
     Units,
     Variations,
     Virtual,
+    Window,
 )
 from pat.study.spec import EPI, AtEpoch, Spec, Tracking
 from pat.study.store import Store
@@ -49,6 +50,7 @@ TINY = Profile(
             variations=Variations(epoch=2, same=2, other=1, **PLAIN),
             pretrained=Pretrained(**PLAIN),
             prunetrain=Rival(shares=(0.4,), interval=2, threshold=0.02, ratio=0.5, seeds=(0, 1)),
+            window=Window(look_back=1, patience=0),
             steps=Steps(values=(1, 2), **PLAIN),
             units=Units(epochs=(2,), **PLAIN),
             virtual=Virtual(slices=2, seeds=(0, 1)),
@@ -131,6 +133,24 @@ def test_every_experiment_runs_and_is_then_only_read(name: str, store: Store) ->
     experiments.run(name, TINY, "few", store, on_progress=again.append)
     assert again == []
     assert {s.id for s in experiments.specs(name, TINY, "few", records)} == {r.id for r in records}
+
+
+def test_experiments_together_train_what_they_share_once_and_end_like_each_alone(
+    store: Store, tmp_path: Path
+) -> None:
+    trained: list[object] = []
+    names = ["policies", "window", "steps"]
+    found = experiments.run_together(
+        names, TINY, "few", Store(tmp_path), on_progress=lambda told: trained.append(told.record.id)
+    )
+    assert list(found) == names
+    assert len(trained) == len(set(trained)) == len({r.id for own in found.values() for r in own})
+    for name in names:
+        assert results(found[name]) == results(run(name, store))
+
+
+def results(records: list[Record]) -> dict[str, object]:
+    return {record.id: record.result for record in records}
 
 
 def test_pretrained_runs_stand_beside_epi_at_equal_epochs_and_equal_time(store: Store) -> None:

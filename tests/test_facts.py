@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from test_analysis import scored
+from test_policies import SETTLES, block, profile, run, sweep_of, trunk
 from test_record import ORIGIN
 from test_statistics import PROFILE, SEEDS, Shelf, runs, spec
 from tiny import dense
@@ -20,6 +21,7 @@ from pat.study.pages import counted, evidence_page, lead
 from pat.study.profile import Profile, load_profile
 from pat.study.publish import publish
 from pat.study.record import Record, claims_checksum
+from pat.study.settings import Experiments, Window
 from pat.study.store import Published, Store
 from pat.study.verdicts import Study, decide
 
@@ -97,6 +99,26 @@ def test_what_the_pages_quote(claims: Claims, book: Path) -> None:
         assert name in found["scale"]
     assert "level 0.05" in found["decided"]
     assert "(here 3)" in found["decided"]
+
+
+def test_the_lead_says_when_epi_can_act_and_what_a_shorter_window_would_lose(
+    claims: Claims, book: Path
+) -> None:
+    of, window = trunk(SETTLES), Window(look_back=2, patience=0)  # prunes in epoch 8; r = 1, m = 3 in 7
+    scale = profile(block(), tau=1.0, patience=3)
+    own = [*sweep_of(of, {0: (60.0, 60.0), 4: (72.0, 72.0), 8: (80.0, 80.0)}), run(of, 7, 78.5)]
+    plain = facts([study(claims, own, scale)], claims, book)["lead"]
+    assert "EPI can prune in epoch 5 of 12 at the earliest, after the pre-defined epoch 4;" in plain
+    assert "exploratory" not in plain
+    scale = scale.model_copy(update={"experiments": {"full": Experiments(sweep="full", window=window)}})
+    found = facts([study(claims, own, scale)], claims, book)["lead"]
+    assert (
+        "(r = 2, m = 0), EPI on resnet8-bottleneck loses 0.0 points instead of 1.5 with the gradient criterion "
+        "(mean epoch 8.0 instead of 7.0; the pre-defined epoch loses 8.0) against the oracle; see Policies."
+    ) in found
+    assert (
+        "exploratory" not in facts([study(claims, own[:-1], scale)], claims, book)["lead"]
+    )  # a run is missing
 
 
 def test_what_held_and_what_did_not_is_said_first(claims: Claims) -> None:

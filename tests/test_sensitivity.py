@@ -31,13 +31,17 @@ from pat.study.analysis import (
     threshold_curve,
     varied_picks,
     varied_picks_table,
+    window_regret_table,
+    window_regrets,
     window_table,
 )
 from pat.study.analysis.remains import layers_at_start
+from pat.study.analysis.window import window_specs
 from pat.study.audit.numbers import Paper
 from pat.study.figures import accuracy_by_epoch, threshold_curves, window_maps
 from pat.study.profile import Contrast, load_profile
 from pat.study.record import Record
+from pat.study.settings import Window
 from pat.study.spec import AtEpoch, Neurons, Pruning, Variation
 
 ACCURACIES = {0: (60.0, 60.0), 4: (72.0, 72.0), 8: (80.0, 80.0)}  # at 2: 66, at 5: 74, at 7: 78
@@ -85,6 +89,33 @@ def test_look_back_and_patience_move_the_pick() -> None:
         (1, 0): 2.0, (1, 5): 2.0, (2, 0): 0.0, (2, 5): 0.0
     }  # fmt: skip
     assert len(table) == 4  # the first network alone
+
+
+def test_another_window_is_judged_by_its_own_runs() -> None:
+    of, scale = trunk(SETTLES), profile(block(), tau=1.0)  # r = 1 prunes in epoch 7, r = 2 in 8
+    records = sweep_of(of, ACCURACIES)
+    own, other = Window(look_back=1, patience=0), Window(look_back=2, patience=0)
+    assert window_specs(records, scale, other) == []  # 8 is on the grid
+    (wanted,) = window_specs(records, scale, own)
+    assert wanted == run(of, 7, None).spec
+    unseen = window_regrets(records, scale, own).set_index("policy")["regret"]
+    assert unseen["predefined"] == 8.0
+    assert unseen[["epi", "scaled"]].isna().all()  # never 2.0, what lies between the epochs that were run
+    records.append(run(of, 7, 78.5))
+    table = window_regrets(records, scale, other)
+    assert table.set_index("policy")["regret"].to_dict() == {"predefined": 8.0, "epi": 1.5, "scaled": 0.0}
+    assert table.set_index("policy")["epoch"].to_dict() == {"predefined": 4.0, "epi": 7.0, "scaled": 8.0}
+    (shown,) = window_regret_table(table, scale, other).to_dict("records")
+    assert shown == {
+        ("EPI, r = 1, m = 0", "epoch"): "7.0",
+        ("EPI, r = 1, m = 0", "regret"): "1.50",
+        ("EPI, r = 2, m = 0", "epoch"): "8.0",
+        ("EPI, r = 2, m = 0", "regret"): "0.00",
+        ("pre-defined", "epoch"): "4.0",
+        ("pre-defined", "regret"): "8.00",
+        ("EPI, r = 2, m = 0, minus", "EPI, r = 1, m = 0"): "-1.50 (one value)",
+        ("EPI, r = 2, m = 0, minus", "pre-defined"): "-8.00 (one value)",
+    }
 
 
 def test_the_figures_draw_steps_and_frame_the_studys_window() -> None:

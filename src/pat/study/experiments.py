@@ -8,6 +8,7 @@ from pat import paths
 from pat.study.analysis.picks import pick
 from pat.study.analysis.policies import picks_specs
 from pat.study.analysis.pretrained import epochs_of_equal_time
+from pat.study.analysis.window import window_specs
 from pat.study.profile import Profile
 from pat.study.record import Record
 from pat.study.settings import Experiments
@@ -80,14 +81,55 @@ def run(
         ValueError: for an experiment that the preset does not have; and what
             :func:`~pat.study.sweep.sweep` raises.
     """
-    records: dict[str, Record] = {}
-    for stage in _stages(name, profile, preset, lambda: table_of(profile, store).checksum):
-        wanted = stage(profile, profile.preset(preset), list(records.values()))
+    together = run_together(
+        [name],
+        profile,
+        preset,
+        store,
+        jobs=jobs,
+        data=data,
+        workers=workers,
+        on_progress=on_progress,
+        on_wait=on_wait,
+    )
+    return together[name]
+
+
+def run_together(
+    names: Sequence[str],
+    profile: Profile,
+    preset: str,
+    store: AnyStore,
+    *,
+    jobs: int = 1,
+    data: Path = paths.DATA,
+    workers: int = 0,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_wait: Callable[[int], None] = lambda runs: None,
+) -> dict[str, list[Record]]:
+    """:func:`run` for several experiments at once: the same stages of all are one sweep, so no process waits.
+
+    Returns:
+        The records by experiment; what several of them need is trained once.
+    """
+    stages = {
+        name: _stages(name, profile, preset, lambda: table_of(profile, store).checksum) for name in names
+    }
+    records: dict[str, dict[str, Record]] = {name: {} for name in names}
+    for step in range(max(map(len, stages.values()), default=0)):
+        wanted = {
+            name: own[step](profile, profile.preset(preset), list(records[name].values()))
+            for name, own in stages.items()
+            if step < len(own)
+        }
+        specs = list(dict.fromkeys(spec for own in wanted.values() for spec in own))
         done = sweep(
-            wanted, store, jobs=jobs, data=data, workers=workers, on_progress=on_progress, on_wait=on_wait
+            specs, store, jobs=jobs, data=data, workers=workers, on_progress=on_progress, on_wait=on_wait
         )
-        records |= {record.id: record for record in done}
-    return list(records.values())
+        by_id = {record.id: record for record in done}
+        for name, own_specs in wanted.items():
+            records[name] |= {spec.id: by_id[spec.id] for spec in own_specs}
+    return {name: list(own.values()) for name, own in records.items()}
 
 
 def _stages(name: str, profile: Profile, preset: str, table: Callable[[], str | None]) -> tuple[Stage, ...]:
@@ -120,6 +162,11 @@ def _sweep(profile: Profile, settings: Experiments, records: Sequence[Record]) -
 
 def _picks(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
     return picks_specs(records, profile, preset=settings.sweep)
+
+
+def _window(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
+    assert settings.window is not None
+    return window_specs(records, profile, settings.window, settings.sweep)
 
 
 def _tickets(profile: Profile, settings: Experiments, records: Sequence[Record]) -> list[Spec]:
@@ -291,6 +338,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
     "pretrained": (_posttrained, _equal_time),
     "prunetrain": (_rival, _rival_picks),
     "latency": (_latency_dense,),
+    "window": (_sweep, _window),
     "steps": (_steps,),
     "units": (_units,),
     "virtual": (_virtual,),

@@ -5,6 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 from pat import paths
 from pat.atomic import write_whole
 from pat.study import analysis, bench, pages, supply
-from pat.study.claims import CONFIRMATORY, Claim, Claims, load_claims, load_paper
+from pat.study.claims import CONFIRMATORY, Claims, load_claims, load_paper
 from pat.study.evidence import Evidence
 from pat.study.profile import Profile, load_profile
 from pat.study.record import DamagedRecord, claims_checksum
@@ -62,7 +63,10 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
     return {
         "summary": "\n\n".join([NOT_THE_PAPERS, *map(_summary, studies)]),
         "lead": "\n\n".join(
-            [NOT_THE_PAPERS, *(f"{_summary(s)} {_earliest(s)}\n\n{pages.lead(s.verdicts)}" for s in studies)]
+            [
+                NOT_THE_PAPERS,
+                *(f"{_summary(s)} {_window(s, book)}\n\n{pages.lead(s.verdicts)}" for s in studies),
+            ]
         ),
         "scale": _scale(studies),
         "verdicts": _verdicts(studies, book),
@@ -96,8 +100,8 @@ def _summary(study: Study) -> str:
     )
 
 
-def _earliest(study: Study) -> str:
-    """When EPI can act at all in a schedule of this length."""
+def _window(study: Study, book: Path) -> str:
+    """When EPI can act at all in a schedule of this length, and what it would lose if it could earlier."""
     profile, epochs = study.profile, study.profile.recipe.epochs
     first, third = profile.tracking.look_back + profile.patience + 1, epochs // 3
     if first <= third:
@@ -105,7 +109,34 @@ def _earliest(study: Study) -> str:
     return (
         f"With its look-back and patience EPI can prune in epoch {first} of {epochs} at the earliest, after "
         f"the pre-defined epoch {third}; in the paper's longer schedule it is well before. Where claims "
-        "compare the two, or costs, EPI is at that disadvantage here."
+        f"compare the two, or costs, EPI is at that disadvantage here. {_scaled(study, book)}"
+    ).strip()
+
+
+def _scaled(study: Study, book: Path) -> str:
+    """What EPI loses on the first network if its window fits the schedule, if that was run."""
+    evidence, profile = study.evidence, study.profile
+    window = evidence.settings.window if evidence.settings else None
+    if window is None:
+        return ""
+    records = (*evidence.experiment("window"), *evidence.experiment("policies"))
+    table = analysis.window_regrets(records, profile, window, evidence.sweep_name)
+    parts = []
+    for criterion, own in table[table["architecture"] == profile.architectures[0]].groupby("criterion"):
+        if own["regret"].notna().all():
+            lost = own.groupby("policy")["regret"].mean().map("{:.1f}".format)
+            epoch = own.groupby("policy")["epoch"].mean().map("{:.1f}".format)
+            parts.append(
+                f"{lost['scaled']} points instead of {lost['epi']} with the {criterion} criterion (mean "
+                f"epoch {epoch['scaled']} instead of {epoch['epi']}; the pre-defined epoch loses "
+                f"{lost['predefined']})"
+            )
+    if not parts:
+        return ""
+    return (
+        "Looked at afterwards, so exploratory and part of no verdict: with both scaled to the schedule "
+        f"(r = {window.look_back}, m = {window.patience}), EPI on {profile.architectures[0]} loses "
+        f"{' and '.join(parts)} against the oracle; see {_chapter(book, profile.name, 'policies')}."
     )
 
 
@@ -135,20 +166,16 @@ def _verdicts(studies: Sequence[Study], book: Path) -> str:
         name, main = study.profile.name, study is studies[0]
         rest = "" if main else " Claims without runs at this scale are left out."
         texts.append(f"**{study.profile.title}**, {_size(study)}.{rest}")
-        texts.append(pages.table(study, paper, _chapters(book, name), all_claims=main))
+        texts.append(pages.table(study, paper, partial(_chapter, book, name), all_claims=main))
     return "\n\n".join(texts)
 
 
-def _chapters(book: Path, profile: str) -> pages.Link:
-    """Links to the chapters that the table of contents has."""
+def _chapter(book: Path, profile: str, name: str) -> str:
+    """The chapter, as a link if the table of contents has it."""
     contents = book / "_toc.yml"
     known = contents.read_text(encoding="utf-8").split() if contents.is_file() else []
-
-    def link(claim: Claim) -> str:
-        title, page = claim.chapter.replace("_", " ").capitalize(), f"executed/{profile}/{claim.chapter}"
-        return f"[{title}]({page}.ipynb)" if page in known else title
-
-    return link
+    title, page = name.replace("_", " ").capitalize(), f"executed/{profile}/{name}"
+    return f"[{title}]({page}.ipynb)" if page in known else title
 
 
 def _decided(claims: Claims, studies: Sequence[Study]) -> str:

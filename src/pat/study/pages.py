@@ -25,8 +25,8 @@ from pat.study.verdicts import (
 CENTRAL = "epi-is-the-oracle"
 """Id of the claim that the paper stands on."""
 
-Link = Callable[[Claim], str]
-"""A claim's chapter, as a link if the book has it."""
+Link = Callable[[str], str]
+"""A chapter's name in, its title out, as a link if the book has it."""
 
 _REGRETS = ("policy_regret", "regret_difference")
 
@@ -138,7 +138,7 @@ def _row(
         for number, finding in enumerate(verdict.findings, 1)
     ]
     return [
-        f"{claim.claim}<br>[{claim.where}]{{.where}}<br>{chapter(claim)}",
+        f"{claim.claim}<br>[{claim.where}]{{.where}}<br>{chapter(claim.chapter)}",
         _lines(numbers),
         _lines([claim.untested] if claim.untested else measured),
         "<br>".join(filter(None, [_badge(verdict.verdict), verdict.counts, _alone(verdict)])),

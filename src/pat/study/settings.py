@@ -84,6 +84,15 @@ class Latency(Frozen):
     """Seeds."""
 
 
+class Window(Frozen):
+    """EPI with another look-back and patience: the paper's are long for a short schedule (exploratory)."""
+
+    look_back: int = Field(ge=1)
+    """r of Eq. 6."""
+    patience: int = Field(ge=0)
+    """How many earlier values EPI must not be under (Algorithm 2)."""
+
+
 class Steps(Frozen):
     """S of Algorithm 1, at the contrast's reference epoch."""
 
@@ -130,6 +139,8 @@ class Experiments(Frozen):
     """PruneTrain."""
     latency: Latency | None = None
     """Latency-aware pruning."""
+    window: Window | None = None
+    """EPI with another look-back and patience."""
     steps: Steps | None = None
     """Pruning steps."""
     units: Units | None = None

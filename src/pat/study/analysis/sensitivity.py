@@ -5,7 +5,7 @@ from typing import Literal
 
 import pandas as pd
 
-from pat.study.analysis.grid import Cell, accuracy_at, cells
+from pat.study.analysis.grid import Cell, cells
 from pat.study.analysis.intervals import interval
 from pat.study.analysis.picks import at_threshold, pick, picks_by_threshold
 from pat.study.analysis.runs import runs_table
@@ -43,7 +43,7 @@ def threshold_curve(records: Iterable[Record], profile: Profile, preset: str = "
         for threshold in sorted({highest for by_threshold in picks for highest, _ in by_threshold}):
             chosen = [at_threshold(by_threshold, threshold) for by_threshold in picks]
             for cell, found in zip(own, chosen, strict=True):
-                regret = _regret(cell, found.epoch)
+                regret = cell.regret(found.epoch)
                 rows.append(
                     (architecture, criterion, cell.seed, threshold, regret, found.triggered, found.epoch)
                 )
@@ -81,7 +81,7 @@ def window_table(
                     look_back=look_back,
                     patience=patience,
                 )
-                row = (_regret(cell, found.epoch), found.triggered, found.epoch)
+                row = (cell.regret(found.epoch), found.triggered, found.epoch)
                 rows.append((cell.criterion, cell.seed, look_back, patience, *row))
     return _means(rows, ["criterion", "seed", "look_back", "patience"])
 
@@ -115,7 +115,7 @@ def varied_picks(records: Iterable[Record], profile: Profile, preset: str = "ful
             found = pick(run, cell.criterion, cell.ratio, threshold=tau, profile=profile)
             count, slices = run.spec.neurons.count, run.spec.recipe.slices
             passes = found.epoch / slices
-            regret = _regret(cell, passes) if count == profile.neurons.count else float("nan")
+            regret = cell.regret(passes) if count == profile.neurons.count else float("nan")
             row = (count, slices, passes, found.triggered, regret)
             rows.append((cell.criterion, cell.ratio, cell.seed, *row))
     columns = ["criterion", "ratio", "seed", "count", "slices", "passes", "triggered", "regret"]
@@ -177,12 +177,6 @@ def _once(records: Iterable[Record]) -> list[Record]:
 
 def _slices(slices: int) -> str:
     return "whole passes" if slices == 1 else f"{slices} slices a pass"
-
-
-def _regret(cell: Cell, epoch: float) -> float:
-    """Against the oracle, in points of test accuracy; linear between the epochs that were run."""
-    accuracies = {at: result.test_accuracy for at, result in cell.runs.items()}
-    return cell.test[cell.oracle] - accuracy_at(accuracies, epoch)
 
 
 def _means(rows: Sequence[tuple[object, ...]], keys: list[str]) -> pd.DataFrame:
