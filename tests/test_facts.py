@@ -114,7 +114,8 @@ def test_the_lead_says_when_epi_can_act_and_what_a_shorter_window_would_lose(
     found = facts([study(claims, own, scale)], claims, book)["lead"]
     assert (
         "(r = 2, m = 0), EPI on resnet8-bottleneck loses 0.0 points instead of 1.5 with the gradient "
-        "criterion (mean epoch 8.0 instead of 7.0; the pre-defined epoch loses 8.0) against the oracle; see Policies."
+        "criterion (mean epoch 8.0 instead of 7.0; the pre-defined epoch loses 8.0) against the oracle; "
+        "see Policies."
     ) in found
     assert (
         "exploratory" not in facts([study(claims, own[:-1], scale)], claims, book)["lead"]

@@ -232,7 +232,7 @@ def _hours(studies: Sequence[Study]) -> str:
     for study in studies:
         seconds = sum(record.provenance.seconds for record in study.evidence.records)
         texts.append(f"{seconds / 3600:.1f} device-hours for {study.profile.name}")
-    return f"Training the runs behind the verdicts took {' and '.join(texts)}, shared epochs counted once."
+    return f"Training these runs took {' and '.join(texts)}, shared epochs counted once."
 
 
 def _cost(studies: Sequence[Study]) -> list[dict[str, str]]:
