@@ -286,7 +286,7 @@ def test_cost_is_device_hours_by_kind_of_run(claims: Claims, book: Path) -> None
     slow = ORIGIN.model_copy(update={"seconds": 1800.0})
     own = [r.model_copy(update={"provenance": slow}) for r in records()]
     found = facts([study(claims, own)], claims, book)
-    assert found["hours"].startswith("Training the runs behind the verdicts took 6.0 device-hours for smoke")
+    assert found["hours"].startswith("Training these runs took 6.0 device-hours for smoke")
     assert [(row["Runs of"], row["Number"], row["Device-hours"]) for row in found["cost"]] == [
         ("dense", "2", "1.00"),
         ("sweep", "10", "5.00"),
