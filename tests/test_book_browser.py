@@ -274,6 +274,7 @@ def test_reader_can_switch_to_dark(visit: Visit, address: str) -> None:
     assert seen == {"light", "dark"}
 
 
+SWEEP = "executed/digits/oracle_sweep.html"
 VERDICT_ROWS = ".verdicts tbody tr"
 
 
@@ -312,6 +313,36 @@ def test_a_chosen_verdict_stays_chosen_on_a_phone(visit: Visit, address: str) ->
     assert visit.page.evaluate(TOO_WIDE) == []
     card = next(row for row in rows.all() if row.is_visible())
     assert card.evaluate("row => getComputedStyle(row).display") == "block"
+
+
+def test_lines_of_an_interactive_figure_are_bright_in_the_dark(visit: Visit, address: str) -> None:
+    colours = """() => [...document.querySelectorAll(".pat-plotly .js-plotly-plot")].flatMap(
+        (figure) => figure.data.map((trace) => trace.line.color))"""
+
+    def brightness(colour: str) -> float:
+        r, g, b = map(int, re.findall(r"\d+", colour))
+        return 0.3 * r + 0.59 * g + 0.11 * b
+
+    visit.go(f"{address}/{SWEEP}")
+    on_white = visit.page.evaluate(colours)
+    assert min(map(brightness, on_white)) < 100  # the highest ratio's
+    visit.page.emulate_media(color_scheme="dark")
+    visit.page.wait_for_function(f"(white) => ({colours})().join() !== white.join()", arg=on_white)
+    assert min(map(brightness, visit.page.evaluate(colours))) > 110
+    visit.page.emulate_media(color_scheme="light")
+    visit.page.wait_for_function(f"(white) => ({colours})().join() === white.join()", arg=on_white)
+    assert not visit.faults, "\n".join(visit.faults)
+
+
+def test_a_figure_opens_in_its_full_size(visit: Visit, address: str) -> None:
+    visit.page.set_viewport_size(PHONE)
+    visit.go(f"{address}/{SWEEP}")
+    image = visit.page.locator(".bd-article .cell_output img").first
+    small = image.evaluate("image => image.width")
+    image.click()
+    visit.page.wait_for_url("**/*.png")
+    assert visit.page.evaluate("document.images[0].naturalWidth") > 2 * small
+    assert not visit.faults, "\n".join(visit.faults)
 
 
 def test_without_scripts_every_claim_is_there(browser: Any, address: str) -> None:

@@ -1,10 +1,20 @@
 // Interactive figures take the page's colours, and follow when the reader changes between light and dark.
 (function () {
+  // Lines are chosen for white paper; on a dark page each is mixed with as much white as it lacks in brightness.
+  function onPage(colour, dark) {
+    const parts = /^rgb\((\d+), ?(\d+), ?(\d+)\)$/.exec(colour || "");
+    if (!dark || !parts) return colour;
+    const [r, g, b] = parts.slice(1).map(Number);
+    const white = Math.max(0, 150 - (0.3 * r + 0.59 * g + 0.11 * b)) / 255;
+    return "rgb(" + [r, g, b].map((part) => Math.round(part + (255 - part) * white)).join(",") + ")";
+  }
+
   function paint() {
     if (!window.Plotly) return;
     const style = getComputedStyle(document.documentElement);
     const text = style.getPropertyValue("--pst-color-text-base").trim();
     const line = style.getPropertyValue("--pst-color-border").trim();
+    const dark = document.documentElement.dataset.theme === "dark";
     document.querySelectorAll(".pat-plotly .js-plotly-plot").forEach((figure) => {
       const change = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", "font.color": text };
       Object.keys(figure.layout || {})
@@ -13,7 +23,9 @@
           change[axis + ".gridcolor"] = line;
           change[axis + ".zerolinecolor"] = line;
         });
-      window.Plotly.relayout(figure, change);
+      figure.patColours = figure.patColours || (figure.data || []).map((trace) => (trace.line || {}).color);
+      const colours = figure.patColours.map((colour) => onPage(colour, dark));
+      window.Plotly.update(figure, { "line.color": colours, "marker.color": colours }, change);
     });
   }
   window.addEventListener("load", paint);
