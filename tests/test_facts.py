@@ -113,9 +113,9 @@ def test_the_lead_says_when_epi_can_act_and_what_a_shorter_window_would_lose(
     scale = scale.model_copy(update={"experiments": {"full": Experiments(sweep="full", window=window)}})
     found = facts([study(claims, own, scale)], claims, book)["lead"]
     assert (
-        "(r = 2, m = 0), EPI on resnet8-bottleneck loses 0.0 points instead of 1.5 with the gradient "
-        "criterion (mean epoch 8.0 instead of 7.0; the pre-defined epoch loses 8.0) against the oracle; "
-        "see Policies."
+        "exploratory and part of no verdict: with look-back and patience scaled to the schedule (2 and 0), "
+        "EPI prunes in epoch 8.0 instead of 7.0 on average; of 1 pair of network and criterion it loses "
+        "less in 1 (by up to 1.5 points) and more in 0, see Policies."
     ) in found
     assert (
         "exploratory" not in facts([study(claims, own[:-1], scale)], claims, book)["lead"]
@@ -286,7 +286,7 @@ def test_cost_is_device_hours_by_kind_of_run(claims: Claims, book: Path) -> None
     slow = ORIGIN.model_copy(update={"seconds": 1800.0})
     own = [r.model_copy(update={"provenance": slow}) for r in records()]
     found = facts([study(claims, own)], claims, book)
-    assert found["hours"].startswith("Training these runs took 6.0 device-hours for smoke")
+    assert found["hours"].startswith("Training the runs behind the verdicts took 6.0 device-hours for smoke")
     assert [(row["Runs of"], row["Number"], row["Device-hours"]) for row in found["cost"]] == [
         ("dense", "2", "1.00"),
         ("sweep", "10", "5.00"),

@@ -89,6 +89,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "tracked ratio": ({"tracking": {"ratios": [1.5]}}, r"tracking.ratios.0: .*\(got 1.5\)"),
     "ratio": ({"sweeps": {"s": [{"architecture": "resnet8-basic", "criterion": "gradient",
                                  "ratios": [1.0], "epochs": [0], "seeds": [0]}]}}, r"\(got 1.0\)"),
+    "sweep": ({"experiments": {"few": {"sweep": "none"}}}, r"experiments.few.sweep: 'none' is no sweep"),
+    "EPI's ratio": ({"experiments": {"few": {"sweep": "study", "latency": {
+        "ratios": [0.55], "weights": [0.1], "seeds": [0]}}}}, "EPI is not tracked at ratio 0.55"),
+    "the same window": ({"patience": 3, "experiments": {"few": {"sweep": "study", "window": {
+        "look_back": CONTENT["tracking"]["look_back"], "patience": 3}}}}, "2 and 3 are the profile's own"),
 }  # fmt: skip
 
 

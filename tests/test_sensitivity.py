@@ -31,6 +31,7 @@ from pat.study.analysis import (
     threshold_curve,
     varied_picks,
     varied_picks_table,
+    window_differences,
     window_regret_table,
     window_regrets,
     window_table,
@@ -108,14 +109,44 @@ def test_another_window_is_judged_by_its_own_runs() -> None:
     (shown,) = window_regret_table(table, scale, other).to_dict("records")
     assert shown == {
         ("EPI, r = 1, m = 0", "epoch"): "7.0",
+        ("EPI, r = 1, m = 0", "triggered"): "1 of 1",
         ("EPI, r = 1, m = 0", "regret"): "1.50",
         ("EPI, r = 2, m = 0", "epoch"): "8.0",
+        ("EPI, r = 2, m = 0", "triggered"): "1 of 1",
         ("EPI, r = 2, m = 0", "regret"): "0.00",
         ("pre-defined", "epoch"): "4.0",
         ("pre-defined", "regret"): "8.00",
         ("EPI, r = 2, m = 0, minus", "EPI, r = 1, m = 0"): "-1.50 (one value)",
         ("EPI, r = 2, m = 0, minus", "pre-defined"): "-8.00 (one value)",
     }
+
+
+def test_another_window_over_seeds_of_which_one_is_silent_and_one_lacks_a_run() -> None:
+    """r = 1 prunes in epoch 7 and r = 2 in 8; NEVER settles for neither and counts at the pre-defined 4."""
+    scale, other = profile(block(seeds=(0, 1, 2)), tau=1.0), Window(look_back=2, patience=0)
+    records = []
+    for seed, (counts, at_7) in enumerate(((SETTLES, 78.5), (NEVER, None), (SETTLES, None))):
+        of = trunk(counts, seed=seed)
+        records += [*sweep_of(of, ACCURACIES), *([run(of, 7, at_7)] if at_7 else [])]
+    table = window_regrets(records, scale, other)
+    (found,) = window_differences(table, scale).to_dict("records")
+    assert found == {
+        "architecture": FIRST,
+        "criterion": "gradient",
+        "difference": pytest.approx((-1.5 + 0.0) / 2),  # seed 2 has no run in 7
+        "epoch_own": 7.0,  # of seeds 0 and 2: the silent one's 4 is no epoch of EPI's
+        "epoch_other": 8.0,
+    }
+    (shown,) = window_regret_table(table, scale, other).to_dict("records")
+    assert shown["EPI, r = 2, m = 0", "triggered"] == "2 of 3"
+    assert shown["EPI, r = 2, m = 0", "epoch"] == "8.0"
+    assert shown["EPI, r = 2, m = 0", "regret"] == interval([0.0, 8.0, 0.0]).plus_minus(2)
+    assert shown["EPI, r = 1, m = 0", "regret"] == interval([1.5, 8.0]).plus_minus(2)
+    paired = shown["EPI, r = 2, m = 0, minus", "EPI, r = 1, m = 0"]
+    assert paired == interval([-1.5, 0.0]).text(2)
+    empty = window_regrets([], scale, other)
+    assert window_regret_table(empty, scale, other).empty
+    assert window_differences(empty, scale).empty
 
 
 def test_the_figures_draw_steps_and_frame_the_studys_window() -> None:

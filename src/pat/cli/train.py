@@ -163,8 +163,8 @@ def sweep(
                     records = start(chosen.sweep(preset), target, **how)
                 else:
                     names = experiments.names(chosen, preset) if experiment == "all" else [experiment]
-                    runs = experiments.run_together(names, chosen, preset, target, **how)
-                    records = list({r.id: r for part in runs.values() for r in part}.values())
+                    runs = [experiments.run(name, chosen, preset, target, **how) for name in names]
+                    records = list({r.id: r for part in runs for r in part}.values())
             except (RunsLost, WorkerLost) as error:
                 typer.echo(f"pat: {error}", err=True)
                 raise typer.Exit(FAILED) from None

@@ -87,8 +87,9 @@ class Evidence:
 
     @cached_property
     def records(self) -> tuple[Record, ...]:
-        """All of them, each once."""
-        groups = [self.sweep, *(self.experiment(name) for name in self._names)]
+        """All that a claim may be decided from, each once: without exploratory experiments."""
+        names = [name for name in self._names if name not in experiments.EXPLORATORY]
+        groups = [self.sweep, *map(self.experiment, names)]
         return tuple({record.id: record for group in groups for record in group}.values())
 
     def architecture(self, network: Network) -> str | None:

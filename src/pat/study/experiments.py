@@ -107,7 +107,9 @@ def run_together(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_wait: Callable[[int], None] = lambda runs: None,
 ) -> dict[str, list[Record]]:
-    """:func:`run` for several experiments at once: the same stages of all are one sweep, so no process waits.
+    """:func:`run` for several at once, one sweep for the same stage of all: a process waits once a stage.
+
+    An error ends them all, where experiments that run one after the other may each come to an end.
 
     Returns:
         The records by experiment; what several of them need is trained once.
@@ -346,3 +348,6 @@ STAGES: dict[str, tuple[Stage, ...]] = {
 
 NAMES = tuple(STAGES)
 """All experiments there are."""
+
+EXPLORATORY = frozenset({"window"})
+"""Experiments that were thought of after the results had been seen: no claim is decided from their runs."""

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import operator
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -114,30 +115,30 @@ def _window(study: Study, book: Path) -> str:
 
 
 def _scaled(study: Study, book: Path) -> str:
-    """What EPI loses on the first network if its window fits the schedule, if that was run."""
+    """What EPI loses if its window fits the schedule, on all networks together, if that was run."""
     evidence, profile = study.evidence, study.profile
     window = evidence.settings.window if evidence.settings else None
     if window is None:
         return ""
     records = (*evidence.experiment("window"), *evidence.experiment("policies"))
-    table = analysis.window_regrets(records, profile, window, evidence.sweep_name)
-    parts = []
-    for criterion, own in table[table["architecture"] == profile.architectures[0]].groupby("criterion"):
-        if own["regret"].notna().all():
-            lost = own.groupby("policy")["regret"].mean().map("{:.1f}".format)
-            epoch = own.groupby("policy")["epoch"].mean().map("{:.1f}".format)
-            parts.append(
-                f"{lost['scaled']} points instead of {lost['epi']} with the {criterion} criterion (mean "
-                f"epoch {epoch['scaled']} instead of {epoch['epi']}; the pre-defined epoch loses "
-                f"{lost['predefined']})"
-            )
-    if not parts:
-        return ""
-    return (
-        "Looked at afterwards, so exploratory and part of no verdict: with both scaled to the schedule "
-        f"(r = {window.look_back}, m = {window.patience}), EPI on {profile.architectures[0]} loses "
-        f"{' and '.join(parts)} against the oracle; see {_chapter(book, profile.name, 'policies')}."
+    found = analysis.window_differences(
+        analysis.window_regrets(records, profile, window, evidence.sweep_name), profile
     )
+    if found.empty:
+        return ""
+    own, other = (f"{found[name].mean():.1f}" for name in ("epoch_own", "epoch_other"))
+    less, more = (found["difference"][side(found["difference"], 0)] for side in (operator.lt, operator.gt))
+    return (
+        "Looked at afterwards, so exploratory and part of no verdict: with look-back and patience scaled to "
+        f"the schedule ({window.look_back} and {window.patience}), EPI prunes in epoch {other} instead of "
+        f"{own} on average; of {_many(len(found), 'pair')} of network and criterion it loses less in "
+        f"{len(less)}{_up_to(less)} and more in {len(more)}{_up_to(more)}, see "
+        f"{_chapter(book, profile.name, 'policies')}."
+    )
+
+
+def _up_to(differences: "pd.Series[float]") -> str:
+    return f" (by up to {differences.abs().max():.1f} points)" if len(differences) else ""
 
 
 def _size(study: Study) -> str:
@@ -232,7 +233,7 @@ def _hours(studies: Sequence[Study]) -> str:
     for study in studies:
         seconds = sum(record.provenance.seconds for record in study.evidence.records)
         texts.append(f"{seconds / 3600:.1f} device-hours for {study.profile.name}")
-    return f"Training these runs took {' and '.join(texts)}, shared epochs counted once."
+    return f"Training the runs behind the verdicts took {' and '.join(texts)}, shared epochs counted once."
 
 
 def _cost(studies: Sequence[Study]) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from pat.data import load_manifest
 from pat.data.errors import explain
 from pat.data.plain_yaml import load_yaml
 from pat.recipe import Recipe
-from pat.study.settings import Experiments
+from pat.study.settings import Experiments, Window
 from pat.study.spec import (
     METHOD_VERSION,
     NAME,
@@ -110,6 +110,12 @@ class Profile(Frozen):
             watched += [settings.prunetrain.ratio] if settings.prunetrain else []
             if odd := sorted(set(watched) - set(self.tracking.ratios)):
                 raise ValueError(f"experiments.{name}: EPI is not tracked at ratio {odd[0]:g}")
+            own = Window(look_back=self.tracking.look_back, patience=self.patience)
+            if settings.window == own:
+                raise ValueError(
+                    f"experiments.{name}.window: {own.look_back} and {own.patience} are the profile's own "
+                    "look-back and patience; expected others"
+                )
         return self
 
     @field_validator("tau")

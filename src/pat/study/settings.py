@@ -85,7 +85,7 @@ class Latency(Frozen):
 
 
 class Window(Frozen):
-    """EPI with another look-back and patience: the paper's are long for a short schedule (exploratory)."""
+    """EPI with another look-back and patience, such as fit a short schedule (exploratory)."""
 
     look_back: int = Field(ge=1)
     """r of Eq. 6."""

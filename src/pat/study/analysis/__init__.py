@@ -58,7 +58,7 @@ from pat.study.analysis.triggers import (
     widest_gaps,
 )
 from pat.study.analysis.variations import trained_beside, variation_table, variations_table
-from pat.study.analysis.window import window_regret_table, window_regrets
+from pat.study.analysis.window import window_differences, window_regret_table, window_regrets
 
 __all__ = [
     "CONFIDENCE",
@@ -133,6 +133,7 @@ __all__ = [
     "varied_picks",
     "varied_picks_table",
     "widest_gaps",
+    "window_differences",
     "window_regret_table",
     "window_regrets",
     "window_table",

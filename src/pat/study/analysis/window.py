@@ -58,27 +58,52 @@ def window_regrets(
     return pd.concat([known[known["policy"].isin(_BESIDE)], scaled], ignore_index=True)
 
 
+def window_differences(table: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """What EPI with the other window loses more than with the study's own, in the mean over paired seeds.
+
+    Args:
+        table: of :func:`window_regrets`.
+        profile: its scale.
+
+    Returns:
+        One row a network and criterion, in the profile's order: ``architecture``, ``criterion``,
+        ``difference`` (points; mean over ratios, then over the seeds that have all of them), and the mean
+        epochs ``epoch_own`` and ``epoch_other`` of the runs in which EPI triggered.
+    """
+    regret, rows = _by_policy(table), []
+    for architecture, criterion in _pairs(table, profile):
+        own = regret.loc[[(criterion, architecture)]]
+        paired = (own["scaled"] - own["epi"]).dropna()
+        epochs = [
+            _fired(table, criterion, architecture, policy)["epoch"].mean() for policy in ("epi", "scaled")
+        ]
+        if len(paired):
+            rows.append((architecture, criterion, paired.mean(), *epochs))
+    columns = ["architecture", "criterion", "difference", "epoch_own", "epoch_other"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def window_regret_table(table: pd.DataFrame, profile: Profile, window: Window) -> pd.DataFrame:
     """:func:`window_regrets` as text.
 
     Returns:
         Indexed by criterion and network. For EPI with the study's window, EPI with the other one and the
-        pre-defined epoch: the mean epoch, and the regret (mean over ratios, then over seeds, ± half the 95 %
-        interval, points). Then what the other window loses more than each of them, over paired seeds.
+        pre-defined epoch: the mean epoch of the runs that EPI triggered in and how many those are, and the
+        regret (mean over ratios, then over seeds, ± half the 95 % interval, points). Then what the other
+        window loses more than each of them, over paired seeds. Empty where a run is missing.
     """
     own = _named(profile.tracking.look_back, profile.patience)
     names = {"epi": own, "scaled": _named(window.look_back, window.patience), "predefined": "pre-defined"}
-    keys = ["criterion", "architecture"]
-    regret = by_seed(table).pivot(index=[*keys, "seed"], columns="policy", values="regret")
-    regret = regret.reindex(columns=list(names))
-    epochs = table.groupby([*keys, "policy"])["epoch"].mean().to_dict()
-    rows, index = [], []
-    for (criterion, architecture), seeds in regret.groupby(keys, sort=False):
-        row = {}
+    regret, rows, index = _by_policy(table), [], []
+    for architecture, criterion in _pairs(table, profile):
+        seeds, row = regret.loc[[(criterion, architecture)]], {}
         for policy, name in names.items():
-            row[name, "epoch"] = f"{epochs[criterion, architecture, policy]:.1f}"
-            known = seeds[policy].dropna()
-            row[name, "regret"] = interval(known).plus_minus(2) if len(known) else ""
+            fired, all_of = _fired(table, criterion, architecture, policy), seeds[policy].dropna()
+            row[name, "epoch"] = f"{fired['epoch'].mean():.1f}" if len(fired) else "–"
+            if policy != "predefined":
+                runs = _of(table, criterion, architecture, policy)
+                row[name, "triggered"] = f"{len(fired)} of {len(runs)}"
+            row[name, "regret"] = interval(all_of).plus_minus(2) if len(all_of) else ""
         for policy in ("epi", "predefined"):
             paired = (seeds["scaled"] - seeds[policy]).dropna()
             row[f"{names['scaled']}, minus", names[policy]] = interval(paired).text(2) if len(paired) else ""
@@ -88,6 +113,30 @@ def window_regret_table(table: pd.DataFrame, profile: Profile, window: Window) -
         return pd.DataFrame()
     shown = pd.DataFrame(rows, pd.MultiIndex.from_tuples(index, names=["criterion", "network"]))
     return shown.set_axis(pd.MultiIndex.from_tuples(list(rows[0])), axis="columns")
+
+
+def _pairs(table: pd.DataFrame, profile: Profile) -> list[tuple[str, str]]:
+    """Networks and criteria that have a complete seed, in the profile's order."""
+    known = {(name, criterion) for criterion, name in _by_policy(table).index}
+    return [(n, c) for c in sorted(profile.tau) for n in profile.architectures if (n, c) in known]
+
+
+def _by_policy(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean regret over the ratios by criterion and network (several rows each: the seeds) and policy."""
+    keys = ["criterion", "architecture"]
+    wide = by_seed(table).pivot(index=[*keys, "seed"], columns="policy", values="regret")
+    return wide.reindex(columns=[*_BESIDE, "scaled"]).droplevel("seed").sort_index()
+
+
+def _of(table: pd.DataFrame, criterion: str, architecture: str, policy: str) -> pd.DataFrame:
+    wanted = {"criterion": criterion, "architecture": architecture, "policy": policy}
+    return table[(table[list(wanted)] == pd.Series(wanted)).all(axis="columns")]
+
+
+def _fired(table: pd.DataFrame, criterion: str, architecture: str, policy: str) -> pd.DataFrame:
+    """The policy's runs without those in which EPI stayed silent, which count at the pre-defined epoch."""
+    own = _of(table, criterion, architecture, policy)
+    return own[own["triggered"] != False]  # noqa: E712
 
 
 def _named(look_back: int, patience: int) -> str:
