@@ -195,7 +195,8 @@ if window is None:
     display(Markdown("*Not run at this scale.*"))
 else:
     scaled = analysis.window_regrets(found["window"] + records, scale, window, grid)
-    fell = sum(record.status == "collapsed" for record in found["window"] if record not in records)
+    known = {record.id for record in records}
+    fell = sum(record.status == "collapsed" for record in found["window"] if record.id not in known)
     share, paper_epochs = scale.recipe.epochs, load_profile("imagenet").recipe.epochs
     display(
         Markdown(
