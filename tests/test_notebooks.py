@@ -190,26 +190,52 @@ def test_bad_input_stops_before_anything_runs(tmp_path: Path) -> None:
         run(["listing"])
     with pytest.raises(ValueError, match="jobs must be at least 1, got 0"):
         run(["good"], jobs=0)
+    add(tmp_path, "other", GOOD, "profile: smoke")
+    with pytest.raises(ValueError, match="is for profile 'digits', but says 'smoke'"):
+        run(["other"])
     add(tmp_path, "elsewhere", GOOD, "", profile="smoke")
     with pytest.raises(ValueError, match="no parameters file for profile 'digits'"):
         run(["elsewhere"])
     assert not out.exists()
 
 
-def test_profile_comes_from_the_file_or_the_call(tmp_path: Path) -> None:
-    source = '# %% tags=["parameters"]\nprofile = "none"\n\n# %%\nprint(profile)\n'
-    add(tmp_path, "silent", source, "", profile="smoke")
-    add(tmp_path, "telling", source, "profile: cifar10-small", profile="smoke")
-    done = notebooks.execute(
-        ["silent", "telling"],
-        "digits",
-        preset="smoke",
-        out_dir=tmp_path / "out",
-        notebooks_dir=tmp_path,
-        report=lambda text: None,
+def test_profile_and_preset_come_from_the_call(tmp_path: Path) -> None:
+    source = '# %% tags=["parameters"]\nprofile = "none"\npreset = "none"\n\n# %%\nprint(profile, preset)\n'
+    add(tmp_path, "chosen", source, "preset: study", profile="smoke")
+    add(
+        tmp_path,
+        "plain",
+        source.replace('preset = "none"\n', "").replace(", preset", ""),
+        "",
+        profile="smoke",
     )
-    texts = [executed.check(path).cells[-1].outputs[0].text for path in done]
-    assert texts == ["digits\n", "cifar10-small\n"]
+
+    def texts(profile: str, preset: str | None, names: tuple[str, ...] = ("chosen", "plain")) -> list[str]:
+        done = notebooks.execute(
+            names,
+            profile,
+            preset=preset,
+            out_dir=tmp_path / "out",
+            notebooks_dir=tmp_path,
+            report=lambda text: None,
+        )
+        return [executed.check(path).cells[-1].outputs[0].text for path in done]
+
+    assert texts("smoke", None) == ["smoke study\n", "smoke\n"]
+    assert texts("digits", "quick") == ["digits quick\n", "digits\n"]  # without a folder of files
+
+
+def test_command_line_answers_a_preset_that_the_profile_has_not_with_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    for profile, preset, message in (
+        ("digits", "quik", "profile 'digits' has no preset 'quik'; it has study, full, quick"),
+        ("smoke", "quick", "profile 'smoke' has no preset 'quick'; it has study"),
+        ("nonsense", "quick", "unknown profile 'nonsense'; known are"),
+    ):
+        assert notebooks.main(["policies", "--profile", profile, "--preset", preset, *out]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_command_line_answers_bad_input_with_2(capsys: pytest.CaptureFixture[str]) -> None:

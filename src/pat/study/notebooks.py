@@ -30,6 +30,7 @@ from pat.data.plain_yaml import load_yaml
 from pat.paths import BOOK, NOTEBOOKS
 from pat.plain import shown
 from pat.study.executed import NotebookError, first_line, plain, problems, tidy, write_notebook
+from pat.study.profile import load_profile
 from pat.study.workers import follow_parent
 
 _KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -70,23 +71,22 @@ def list_profiles(notebooks_dir: Path | None = None) -> list[str]:
 
 
 def notebooks_of(profile: str, notebooks_dir: Path | None = None) -> list[str]:
-    """The names of the notebooks that have a parameters file for `profile`.
+    """The names of the notebooks that have a parameters file for `profile`; all, if it has no such folder.
 
-    Raises ValueError for a profile that has no folder of parameter files.
+    Raises ValueError for an unknown profile, listing the known ones.
     """
     folder = notebooks_dir or NOTEBOOKS
-    known = list_profiles(folder)
-    if profile not in known:
-        raise ValueError(f"unknown profile {profile!r} for notebooks; known: {', '.join(known)}")
+    load_profile(profile)
     own = {path.stem for path in (folder / "params" / profile).glob("*.yaml")}
-    return [name for name in list_notebooks(folder) if name in own]
+    return [name for name in list_notebooks(folder) if name in own or profile not in list_profiles(folder)]
 
 
 def read_parameters(name: str, profile: str, notebooks_dir: Path | None = None) -> dict[str, Any]:
-    """What `notebooks/params/<profile>/<name>.yaml` says; an empty file says nothing.
+    """What `notebooks/params/<profile>/<name>.yaml` says; an empty file says nothing, nor does a profile
+    without such a folder, as one of the user's own.
 
-    Raises ValueError if the profile is unknown, has no file for this notebook, or the file is not
-    a mapping.
+    Raises ValueError if the profile is unknown, has files but none for this notebook, or the file is not
+    a mapping or is for another profile.
     """
     folder = notebooks_dir or NOTEBOOKS
     if name not in list_notebooks(folder):
@@ -98,6 +98,8 @@ def read_parameters(name: str, profile: str, notebooks_dir: Path | None = None) 
             f"those that have one: {', '.join(known)}"
         )
     path = folder / "params" / profile / f"{name}.yaml"
+    if not path.is_file():
+        return {}
     try:
         values = load_yaml(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -106,7 +108,20 @@ def read_parameters(name: str, profile: str, notebooks_dir: Path | None = None) 
         return {}
     if not isinstance(values, dict):
         raise ValueError(f"{path} must be a mapping of parameters, got {type(values).__name__}")
+    if values.get("profile", profile) != profile:
+        raise ValueError(f"{path} is for profile {profile!r}, but says {shown(values['profile'])}")
     return values
+
+
+def check_preset(preset: str, profile: str) -> None:
+    """Refuses a preset that a profile has neither as a sweep nor for its experiments.
+
+    Raises ValueError, listing those that it has.
+    """
+    scale = load_profile(profile)
+    known = list(dict.fromkeys([*scale.sweeps, *scale.experiments]))
+    if preset not in known:
+        raise ValueError(f"profile {profile!r} has no preset {preset!r}; it has {', '.join(known) or 'none'}")
 
 
 def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,10 +194,10 @@ def execute(
 ) -> list[Path]:
     """Executes notebooks with their parameters for `profile`, up to `jobs` at a time.
 
-    The parameter files are those of `preset` (such as smoke) if given. A file that does not say which
-    `profile` to use gets this one; `parameters` go over those of the file. Everything is checked before
-    anything runs. Each notebook runs in a process of its own, from the folder above `notebooks_dir`. One
-    that fails leaves no `NAME.ipynb` in `out_dir` but a `NAME.failed.ipynb`; the others are finished.
+    A `preset` is the value of the parameter of that name, for the notebooks that have it; `parameters` go
+    over it, and both over those of the file. Everything is checked before anything runs. Each notebook runs
+    in a process of its own, from the folder above `notebooks_dir`. One that fails leaves no `NAME.ipynb` in
+    `out_dir` but a `NAME.failed.ipynb`; the others are finished.
 
     Returns the paths of the executed notebooks, in the order of `names`.
     Raises ValueError for bad input, NotebookError naming notebook and cell if any failed.
@@ -190,11 +205,14 @@ def execute(
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     folder = notebooks_dir or NOTEBOOKS
+    if preset is not None:
+        check_preset(preset, profile)
     tasks = []
     for name in names:
-        own = read_parameters(name, preset or profile, folder)
-        values = {"profile": profile, **own, **(parameters or {})}
-        source = folder / f"{name}.py"
+        source, values = folder / f"{name}.py", {"profile": profile, **read_parameters(name, profile, folder)}
+        if preset is not None and "preset" in check_parameters(source, values):
+            values["preset"] = preset
+        values |= parameters or {}
         check_parameters(source, values)
         tasks.append(_Task(name, source.resolve(), values, (out_dir / f"{name}.ipynb").resolve()))
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -323,19 +341,25 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks; default: all of them")
     parser.add_argument("--profile", required=True, help="profile, e.g. digits")
-    parser.add_argument("--preset", help="parameter files to use instead of the profile's: smoke")
+    parser.add_argument("--preset", help="which runs of the profile, such as quick (minutes) or full")
     parser.add_argument("--store", help="run store, relative to the project's root")
     parser.add_argument(
         *("-p", "--parameter"), nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
         help="a parameter of the notebooks named, its value as in YAML; an unknown name is refused",
     )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time (default 2)")
-    parser.add_argument("--out", type=Path, help="default: book/executed/<preset or profile>")
+    parser.add_argument("--out", type=Path, help="default: book/executed/<profile>, or <profile>-<preset>")
     options = parser.parse_args(argv)
-    out_dir = options.out or BOOK / "executed" / (options.preset or options.profile)
+    out_dir = options.out or BOOK / "executed" / "-".join(filter(None, (options.profile, options.preset)))
     try:
+        names = options.names or notebooks_of(options.profile)
+        if options.store and not (NOTEBOOKS.parent / options.store).exists():
+            print(
+                f"store {options.store} is not there yet: every run that is needed will be trained",
+                flush=True,
+            )
         execute(
-            options.names or notebooks_of(options.preset or options.profile),
+            names,
             options.profile,
             out_dir=out_dir,
             preset=options.preset,
