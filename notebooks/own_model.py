@@ -143,6 +143,9 @@ after = pat.cost.measure(model, example)
 convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d))
 with torch.no_grad():
     hits = model(images[test]).argmax(1) == labels[test]
+trigger = pruner.policy.indicator.trigger_epoch
+by_epi = f"EPI, which triggered after epoch {trigger}"
+print("pruned by", "the fallback: EPI had not triggered before it" if trigger is None else by_epi)
 print(f"status: {pruner.status}; channels {[m.out_channels for m in convolutions]}")
 print(f"multiply-accumulates: {before.macs:,} before, {after.macs:,} now")
 print(f"parameters: {before.parameters:,} before, {after.parameters:,} now")

@@ -262,11 +262,11 @@ def test_a_published_store_is_not_trained_into(here: Path) -> None:
 def test_a_run_its_record_and_what_can_be_done_with_it(here: Path) -> None:
     first = pat(*PRUNED)
     assert first.exit_code == 0, first.output
-    assert "epoch 5/5  sparse" in first.output
+    assert "epoch 4 of 0-4  sparse" in first.output
     (record,) = Store(here / "runs").records()
     assert record.id in first.output
     again = pat(*PRUNED)
-    assert "epoch 5/5" not in again.output
+    assert "epoch 4 of" not in again.output
     assert record.id in again.output
     assert Store(here / "runs").records() == [record]
 
@@ -335,8 +335,8 @@ def test_an_interrupted_run_goes_on(here: Path, process: "subprocess.Popen[str]"
     assert "unfinished: " in pat("status").output
     resumed = pat(*PRUNED)
     assert resumed.exit_code == 0, resumed.stderr
-    assert "epoch 1/5" not in resumed.output
-    assert "epoch 5/5" in resumed.output
+    assert "epoch 0 of" not in resumed.output
+    assert "epoch 4 of" in resumed.output
     assert "unfinished" not in pat("status").output
 
 
@@ -385,3 +385,11 @@ def test_every_command_and_option_has_a_help_text(name: str) -> None:
 def test_the_commands_are_the_announced_ones() -> None:
     announced = {"run", "sweep", "status", "results", "data", "show"}
     assert announced <= set(ALL["pat"].commands)
+
+
+@pytest.mark.parametrize("command", [["status"], ["results", "table"], ["gc"]])
+def test_a_store_that_is_not_there_is_told(command: list[str], tmp_path: Path) -> None:
+    said = CliRunner().invoke(app, [*command, "--store", str(tmp_path / "nowhere")])
+    assert said.exit_code == 0
+    assert "nowhere is not there yet: no run has been kept in it" in said.stderr
+    assert not (tmp_path / "nowhere").exists()

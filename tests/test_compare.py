@@ -41,12 +41,13 @@ def test_equal_different_and_unknown_runs_are_told_apart(own: Store, tmp_path: P
 
 def test_the_command_says_which_and_by_how_much(own: Store, tmp_path: Path) -> None:
     dense, pruned = run(tiny.dense(), own), run(tiny.pruned(2), own)
+    run(tiny.dense(seed=1), own)
     publish([dense, moved(pruned, 1.5)], tmp_path)
     said = CliRunner().invoke(
         app, ["results", "compare", "--store", str(own.root), "--published", str(tmp_path)]
     )
     assert said.exit_code == 0
-    assert "1 runs are equal to the published ones, 1 are not" in said.output
+    assert "1 runs are equal to the published ones, 1 are not; 1 of" in said.output
     assert f"{pruned.id[:12]} {pruned.spec.title}" in said.output
     assert "largest difference of test accuracy: 1.50 points" in said.output
 

@@ -154,8 +154,8 @@ def test_undecided_claims_say_what_their_intervals_alone_would(claims: Claims, b
     assert "All would fail by their own 95 % intervals (1):\n\n- Later is worse. (bottleneck)" in text
     assert "clear side" not in text
     first, second, *_ = rows(facts([found], strict, book)["verdicts"])
-    assert first[3].endswith("<br>[by itself: reproduced]{.where}")
-    assert second[3].endswith("<br>[by itself: not reproduced]{.where}")
+    assert first[3].endswith("<br>[uncorrected: reproduced]{.where}")
+    assert second[3].endswith("<br>[uncorrected: not reproduced]{.where}")
     wide = runs({0: (60.0, 61.0), 2: (70.0, 10.0)})
     assert "Without a clear side (2):\n\n- Later is better. (bottleneck)" in lead(
         study(claims, wide).verdicts
@@ -276,7 +276,7 @@ def test_records_are_counted_by_the_checksum_of_the_claims(claims: Claims, book:
         for r, checksum in zip(own, [present] * 3 + ["0" * 64] + [None] * len(own), strict=False)
     ]
     text = facts([study(claims, stamped)], claims, book)["checksums"]
-    assert text.startswith("Of 12 runs, 3 carry the checksum of the claims file as it stands")
+    assert text.startswith("Of 12 runs that claims are decided from, 3 carry the checksum of the claims file")
     assert "8 carry none and 1 another version's; those are exploratory" in text
     whole = [r.model_copy(update={"provenance": ORIGIN.model_copy(update={"claims": present})}) for r in own]
     assert "exploratory" not in facts([study(claims, whole)], claims, book)["checksums"]

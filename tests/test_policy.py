@@ -17,8 +17,9 @@ def test_fixed() -> None:
         assert policy.prune_epoch == epoch
         assert policy.update({"a": 1}) is None
         assert policy.prune_epoch == epoch
-    with pytest.raises(ValueError, match="must not be negative, got -1"):
-        AtEpoch(-1)
+    for epoch in (-1, 1.5, "2"):
+        with pytest.raises(ValueError, match=f"whole number, not negative, got {epoch!r}"):
+            AtEpoch(epoch)  # type: ignore[arg-type]
 
 
 def test_random_draws_once_and_includes_both_ends() -> None:
@@ -32,6 +33,8 @@ def test_random_draws_once_and_includes_both_ends() -> None:
     for low, high in ((-1, 3), (4, 3)):
         with pytest.raises(ValueError, match=rf"got \[{low}, {high}\]"):
             RandomEpoch(low, high, source)
+    with pytest.raises(ValueError, match=r"expected a torch\.Generator, .*got 0"):
+        RandomEpoch(1, 3, 0)  # type: ignore[arg-type]
 
 
 def test_random_leaves_the_global_generator_alone() -> None:

@@ -521,6 +521,7 @@ def test_layers_may_be_emptied_where_a_skip_leads_around() -> None:
         ({"ratio": float("nan")}, "got nan"),
         ({"steps_per_epoch": 0}, "at least 1, got 0, 30"),
         ({"prune_steps": 0}, "at least 1, got 6, 0"),
+        ({"policy": AtEpoch}, "must be one of pat.policy .*got <class"),
         ({"criterion": "taylor"}, "one of gradient, magnitude, got 'taylor'"),
         ({"track": ["gradients"]}, "got 'gradients'"),
         ({"count": "channels"}, "'filter' or 'unit', got 'channels'"),
@@ -604,3 +605,11 @@ def test_an_optimizer_that_cannot_be_cut_is_refused_before_anything_is_masked(
         loop.steps(range(STEPS))
     assert all(bool(mask.all()) for mask in loop.pat.kept.values())
     assert not any(bool((p == 0).flatten(1).all(1).any()) for p in loop.model.parameters() if p.dim() > 1)
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    model, other = Plain(), Plain()
+    with pytest.raises(ValueError, match="no parameter of the model"):
+        PruningAwareTraining(
+            model, OPTIMIZERS["sgd"](other), EXAMPLE, ratio=0.5, steps_per_epoch=4, policy=AtEpoch(0)
+        )

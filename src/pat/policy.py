@@ -1,6 +1,7 @@
 """Policies: when to prune. Each is told the structure after every dense epoch and names the pruning epoch."""
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pat.stability import EarlyPruningIndicator, Structure
@@ -34,13 +35,13 @@ class AtEpoch:
         epoch: counted from 0.
 
     Raises:
-        ValueError: for a negative epoch.
+        ValueError: for a negative epoch, or one that is no whole number.
     """
 
     def __init__(self, epoch: int) -> None:
-        if epoch < 0:
-            raise ValueError(f"a prune epoch must not be negative, got {epoch}")
-        self.prune_epoch: int | None = epoch
+        if not isinstance(epoch, Integral) or epoch < 0:
+            raise ValueError(f"a prune epoch must be a whole number, not negative, got {epoch!r}")
+        self.prune_epoch: int | None = int(epoch)
 
     def update(self, counts: Structure) -> float | None:
         return None
@@ -70,7 +71,7 @@ class RandomEpoch(AtEpoch):
         generator: the source of the draw.
 
     Raises:
-        ValueError: if not 0 <= low <= high.
+        ValueError: if not 0 <= low <= high, or for anything else than a generator.
     """
 
     def __init__(self, low: int, high: int, generator: "torch.Generator") -> None:
@@ -78,11 +79,18 @@ class RandomEpoch(AtEpoch):
 
         if not 0 <= low <= high:
             raise ValueError(f"a range of epochs needs 0 <= low <= high, got [{low}, {high}]")
+        if not isinstance(generator, torch.Generator):
+            raise ValueError(
+                f"expected a torch.Generator, such as torch.Generator().manual_seed(0), got {generator!r}"
+            )
         super().__init__(int(torch.randint(low, high + 1, (), generator=generator)))
 
 
 class EPI:
     """The paper's policy: prune in the epoch after the Early Pruning Indicator triggers (Algorithm 2).
+
+    That is epoch ``look_back + patience + 1``, counted from 0, at the earliest: 11 by default. A shorter loop
+    prunes by its ``fallback`` or not at all.
 
     Args:
         threshold, look_back, patience, history: see

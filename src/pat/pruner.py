@@ -85,7 +85,8 @@ class PruningAwareTraining:
         reports: one :class:`EpochReport` an epoch.
 
     Raises:
-        ValueError: for a parameter out of range, or a ratio that ``min_channels`` does not allow.
+        ValueError: for a parameter out of range, a ratio that ``min_channels`` does not allow, or an
+            optimizer of another model.
         UnsupportedOperation: if channels cannot be followed through the model.
     """
 
@@ -119,7 +120,7 @@ class PruningAwareTraining:
         for name in tracked:
             if name not in CRITERIA:
                 raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {name!r}")
-        if not hasattr(policy, "prune_epoch"):
+        if isinstance(policy, type) or not hasattr(policy, "prune_epoch"):
             raise ValueError(
                 f"policy must be one of pat.policy (Never, AtEpoch, RandomEpoch, EPI), got {policy!r}"
             )
@@ -130,6 +131,9 @@ class PruningAwareTraining:
             raise ValueError(f"count must be 'filter' or 'unit', got {count!r}")
         if isinstance(model, nn.parallel.DistributedDataParallel):
             raise ValueError("give the bare model (model.module), and wrap it anew after the removal")
+        own = {id(parameter) for parameter in model.parameters()}
+        if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+            raise ValueError("the optimizer has no parameter of the model: was it made for another one?")
         self.model = model
         self.optimizer = optimizer
         self.criterion: Criterion = criterion

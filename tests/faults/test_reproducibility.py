@@ -145,8 +145,8 @@ def test_the_command_verifies_by_id_and_by_file(store: Store, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("0000", "'0000' is no file, and no run in"),
-        ("", "'' is no file, and 10 runs in"),
+        ("0000", "'0000' is no file, and no run has an id in"),
+        ("", "'' is no file, and 10 runs have an id in"),
     ],
 )
 def test_no_such_record(name: str, message: str, store: Store) -> None:

@@ -51,7 +51,7 @@ def data_verify(
         for problem in problems:
             typer.echo(f"{problem.path}: {problem.message}", err=True)
         if problems:
-            raise ValueError(f"{name}: {len(problems)} problems")
+            raise ValueError(f"{name}: {len(problems)} problem{'s' if len(problems) > 1 else ''}")
         typer.echo(f"{name}: all files are as the manifest says")
 
 

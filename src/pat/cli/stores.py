@@ -14,10 +14,16 @@ from pat.plain import printable
 from pat.study.console import Console
 
 
+def _tell_if_new(store: Path) -> None:
+    if not store.exists():
+        typer.echo(f"{store} is not there yet: no run has been kept in it", err=True)
+
+
 def status(store: StoreFolder = paths.STORE) -> None:
     """What a store holds: finished runs and those under way."""
     from pat.study.store import Store, open_store
 
+    _tell_if_new(store)
     with clear_errors():
         target = open_store(store)
         records = target.records()
@@ -41,6 +47,7 @@ def table(
     """One line a run: what it was, how it ended, what it cost."""
     from pat.study.store import open_store
 
+    _tell_if_new(store)
     with clear_errors():
         records = open_store(store).records()
         if csv:
@@ -92,10 +99,15 @@ def compare(
     from pat.study.store import open_store
 
     with clear_errors():
-        found = compare(open_store(store).records(), open_store(published))
+        records = open_store(store).records()
+        found = compare(records, open_store(published))
         if not found.equal and not found.different:
             raise ValueError(f"{store} and {published} have no run in common")
-        typer.echo(f"{found.equal} runs are equal to the published ones, {len(found.different)} are not")
+        others = len(records) - found.equal - len(found.different)
+        typer.echo(
+            f"{found.equal} runs are equal to the published ones, {len(found.different)} are not"
+            + (f"; {others} of {store} are not published" if others else "")
+        )
         for known, own in found.different:
             both = [
                 ("failed" if r.result is None else f"{r.result.test_accuracy:.2f} %") for r in (known, own)
@@ -152,6 +164,7 @@ def gc(store: StoreFolder = paths.STORE) -> None:
     """
     from pat.study.store import Store, open_store
 
+    _tell_if_new(store)
     with clear_errors():
         target = open_store(store)
         if not isinstance(target, Store):

@@ -65,6 +65,8 @@ def run(
         if target.record(spec) is None:
             check(spec, data, workers)
             target.check_writable()
+        else:
+            console.print(f"nothing to train: {store} has this run's record", soft_wrap=True)
         with progress.of_run(spec, console) as watcher:
             how: dict[str, Any] = {"data": data, "workers": workers, "watcher": watcher}
             try:

@@ -213,8 +213,8 @@ def _checksums(studies: Sequence[Study], present: str | None) -> str:
     found = Counter(r.provenance.claims for study in studies for r in study.evidence.records)
     total, same, none = found.total(), found[present] if present else 0, found[None]
     text = (
-        f"Of {_many(total, 'run')}, {same} carry the checksum of the claims file as it stands: its rules "
-        "were there before they were trained."
+        f"Of {_many(total, 'run')} that claims are decided from, {same} carry the checksum of the claims "
+        "file as it stands: its rules were there before they were trained."
     )
     if same < total:
         text += f" {none} carry none and {total - same - none} another version's; those are exploratory."

@@ -148,7 +148,7 @@ def _row(
 def _alone(verdict: Verdict) -> str:
     """What an open claim's parts would say by their own intervals, if that is clear."""
     clear = verdict.verdict == OPEN and verdict.uncorrected != OPEN
-    return f"[by itself: {verdict.uncorrected}]{{.where}}" if clear else ""
+    return f"[uncorrected: {verdict.uncorrected}]{{.where}}" if clear else ""
 
 
 def _part(finding: Finding, label: str, collapsed: AbstractSet[str]) -> str:

@@ -51,7 +51,7 @@ def of_run(spec: Spec, console: Console) -> Iterator[Watcher]:
             )
             bar.update(task, completed=log.epoch + 1, detail=detail)
             if not console.is_terminal:
-                console.print(f"epoch {log.epoch + 1}/{spec.recipe.epochs}  {detail}", soft_wrap=True)
+                console.print(f"epoch {log.epoch} of 0-{spec.recipe.epochs - 1}  {detail}", soft_wrap=True)
 
         def on_step(spec: Spec, epoch: int, step: int, steps: int) -> None:
             bar.update(task, completed=epoch + step / steps)

@@ -44,8 +44,9 @@ def find(name: str, store: Path) -> tuple[Record, Path]:
         return read_record(file), file.resolve().parents[1]
     found = [record for record in open_store(store).records() if record.id.startswith(name)]
     if len(found) != 1:
-        problem = "no run" if not found else f"{len(found)} runs"
-        raise ValueError(f"{name!r} is no file, and {problem} in {store} has an id that starts with it")
+        problem = "no run has" if not found else f"{len(found)} runs have"
+        where = "" if found else "; name the store of a run that is not published with --store"
+        raise ValueError(f"{name!r} is no file, and {problem} an id in {store} that starts with it{where}")
     return found[0], store
 
 
