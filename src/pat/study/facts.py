@@ -63,12 +63,7 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
     """
     return {
         "summary": "\n\n".join([NOT_THE_PAPERS, *map(_summary, studies)]),
-        "lead": "\n\n".join(
-            [
-                NOT_THE_PAPERS,
-                *(f"{_summary(s)} {_window(s, book)}\n\n{pages.lead(s.verdicts)}" for s in studies),
-            ]
-        ),
+        "lead": "\n\n".join([NOT_THE_PAPERS, *(_lead(study, book) for study in studies)]),
         "scale": _scale(studies),
         "verdicts": _verdicts(studies, book),
         "decided": _decided(claims, studies),
@@ -99,6 +94,10 @@ def _summary(study: Study) -> str:
         f" These runs, preset `{study.evidence.preset}`, are exploratory: their seeds had been seen when the "
         "rules were written, so that they confirm nothing."
     )
+
+
+def _lead(study: Study, book: Path) -> str:
+    return "\n\n".join(filter(None, [_summary(study), pages.lead(study.verdicts), _window(study, book)]))
 
 
 def _window(study: Study, book: Path) -> str:
