@@ -209,10 +209,9 @@ else:
         analysis.window_regret_table(scaled, scale, window)
         .style.set_table_attributes('class="dataframe table"')
         .set_caption(
-            "EPI with the study's window, with the scaled one, and the pre-defined epoch: mean pruning epoch where it "
-            "triggered, and regret in points against the oracle chosen on validation (± half the 95 % interval over "
-            "seeds; a silent run counts at the pre-defined epoch). Then paired differences of regrets with their "
-            "intervals, uncorrected: negative where the scaled window loses less."
+            "Mean pruning epoch where EPI triggered, and regret in points against the oracle chosen on validation (± half "
+            "the 95 % interval over seeds; a silent run counts at the pre-defined epoch). Last, what EPI with the scaled "
+            "window loses more than each way (paired, interval uncorrected): negative where it loses less."
         )
     )
 

@@ -87,32 +87,40 @@ def window_regret_table(table: pd.DataFrame, profile: Profile, window: Window) -
     """:func:`window_regrets` as text.
 
     Returns:
-        Indexed by criterion and network. For EPI with the study's window, EPI with the other one and the
-        pre-defined epoch: the mean epoch of the runs that EPI triggered in and how many those are, and the
-        regret (mean over ratios, then over seeds, ± half the 95 % interval, points). Then what the other
-        window loses more than each of them, over paired seeds. Empty where a run is missing.
+        Indexed by criterion, network, and way to choose the epoch: EPI with the study's window, EPI with the
+        other one, the pre-defined epoch. ``epoch``: the mean of the runs that EPI triggered in, and
+        ``triggered`` how many those are; ``regret``: mean over ratios, then over seeds, ± half the 95 %
+        interval, in points; and what the other window loses more than this way, over paired seeds. Empty
+        where runs are missing.
     """
-    own = _named(profile.tracking.look_back, profile.patience)
-    names = {"epi": own, "scaled": _named(window.look_back, window.patience), "predefined": "pre-defined"}
+    names = {
+        "epi": _named(profile.tracking.look_back, profile.patience),
+        "scaled": _named(window.look_back, window.patience),
+        "predefined": "pre-defined",
+    }
     regret, rows, index = _by_policy(table), [], []
     for architecture, criterion in _pairs(table, profile):
-        seeds, row = regret.loc[[(criterion, architecture)]], {}
+        seeds = regret.loc[[(criterion, architecture)]]
         for policy, name in names.items():
-            fired, all_of = _fired(table, criterion, architecture, policy), seeds[policy].dropna()
-            row[name, "epoch"] = f"{fired['epoch'].mean():.1f}" if len(fired) else "–"
-            if policy != "predefined":
-                runs = _of(table, criterion, architecture, policy)
-                row[name, "triggered"] = f"{len(fired)} of {len(runs)}"
-            row[name, "regret"] = interval(all_of).plus_minus(2) if len(all_of) else ""
-        for policy in ("epi", "predefined"):
-            paired = (seeds["scaled"] - seeds[policy]).dropna()
-            row[f"{names['scaled']}, minus", names[policy]] = interval(paired).text(2) if len(paired) else ""
-        rows.append(row)
-        index.append((criterion, architecture))
-    if not rows:
-        return pd.DataFrame()
-    shown = pd.DataFrame(rows, pd.MultiIndex.from_tuples(index, names=["criterion", "network"]))
-    return shown.set_axis(pd.MultiIndex.from_tuples(list(rows[0])), axis="columns")
+            runs, fired = (of(table, criterion, architecture, policy) for of in (_of, _fired))
+            known, paired = seeds[policy].dropna(), (seeds["scaled"] - seeds[policy]).dropna()
+            rows.append(
+                {
+                    "epoch": f"{fired['epoch'].mean():.1f}" if len(fired) else "–",
+                    "triggered": "" if policy == "predefined" else f"{len(fired)} of {len(runs)}",
+                    "regret": interval(known).plus_minus(2) if len(known) else "",
+                    f"{names['scaled']}, minus this": ""
+                    if policy == "scaled" or paired.empty
+                    else interval(paired).text(2),
+                }
+            )
+            index.append((criterion, architecture, name))
+    levels = ["criterion", "network", "epoch chosen by"]
+    return pd.DataFrame(rows, pd.MultiIndex.from_tuples(index, names=levels)) if rows else pd.DataFrame()
+
+
+def _named(look_back: int, patience: int) -> str:
+    return f"EPI, r = {look_back}, m = {patience}"
 
 
 def _pairs(table: pd.DataFrame, profile: Profile) -> list[tuple[str, str]]:
@@ -137,10 +145,6 @@ def _fired(table: pd.DataFrame, criterion: str, architecture: str, policy: str) 
     """The policy's runs without those in which EPI stayed silent, which count at the pre-defined epoch."""
     own = _of(table, criterion, architecture, policy)
     return own[own["triggered"] != False]  # noqa: E712
-
-
-def _named(look_back: int, patience: int) -> str:
-    return f"EPI, r = {look_back}, m = {patience}"
 
 
 def _pick(cell: Cell, profile: Profile, window: Window) -> Pick:
