@@ -6,7 +6,6 @@ import operator
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +131,7 @@ def _scaled(study: Study, book: Path) -> str:
         f"the schedule ({window.look_back} and {window.patience}), EPI prunes in epoch {other} instead of "
         f"{own} on average; of {_many(len(found), 'pair')} of network and criterion it loses less in "
         f"{len(less)}{_up_to(less)} and more in {len(more)}{_up_to(more)}, see "
-        f"{_chapter(book, profile.name, 'policies')}."
+        f"{_chapters(book, profile.name)('policies')}."
     )
 
 
@@ -166,16 +165,20 @@ def _verdicts(studies: Sequence[Study], book: Path) -> str:
         name, main = study.profile.name, study is studies[0]
         rest = "" if main else " Claims without runs at this scale are left out."
         texts.append(f"**{study.profile.title}**, {_size(study)}.{rest}")
-        texts.append(pages.table(study, paper, partial(_chapter, book, name), all_claims=main))
+        texts.append(pages.table(study, paper, _chapters(book, name), all_claims=main))
     return "\n\n".join(texts)
 
 
-def _chapter(book: Path, profile: str, name: str) -> str:
-    """The chapter, as a link if the table of contents has it."""
+def _chapters(book: Path, profile: str) -> pages.Link:
+    """Links to the chapters that the table of contents has."""
     contents = book / "_toc.yml"
     known = contents.read_text(encoding="utf-8").split() if contents.is_file() else []
-    title, page = name.replace("_", " ").capitalize(), f"executed/{profile}/{name}"
-    return f"[{title}]({page}.ipynb)" if page in known else title
+
+    def link(name: str) -> str:
+        title, page = name.replace("_", " ").capitalize(), f"executed/{profile}/{name}"
+        return f"[{title}]({page}.ipynb)" if page in known else title
+
+    return link
 
 
 def _decided(claims: Claims, studies: Sequence[Study]) -> str:

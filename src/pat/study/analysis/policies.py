@@ -11,6 +11,7 @@ from pat.study.analysis.grid import Cell, cells, pruned_in
 from pat.study.analysis.picks import Pick, pick, tune, tuned_thresholds
 from pat.study.profile import Profile
 from pat.study.record import Record
+from pat.study.settings import Window
 from pat.study.spec import Spec
 
 POLICIES = ("oracle", "random", "init", "predefined", "epi", "tuned")
@@ -18,6 +19,8 @@ POLICIES = ("oracle", "random", "init", "predefined", "epi", "tuned")
 
 NETWORKS = ("bottleneck", "basic", "mobilenet")
 """Roles of a profile's architectures, in their order: stand-ins of ResNet50, ResNet34 and MobileNetV1."""
+
+_BY_EPI = ("epi", "tuned", "scaled")
 
 _COLUMNS = [
     "architecture", "criterion", "ratio", "seed", "policy", "epoch", "triggered", "accuracy", "regret",
@@ -54,6 +57,19 @@ def _pick(cell: Cell, threshold: float, profile: Profile) -> Pick:
     return pick(cell.dense, cell.criterion, cell.ratio, threshold=threshold, profile=profile)
 
 
+def pick_in_window(cell: Cell, profile: Profile, window: Window) -> Pick:
+    """When EPI with the paper's tau, and another look-back and patience, prunes."""
+    return pick(
+        cell.dense,
+        cell.criterion,
+        cell.ratio,
+        threshold=profile.tau[cell.criterion],
+        profile=profile,
+        look_back=window.look_back,
+        patience=window.patience,
+    )
+
+
 def regrets(
     records: Iterable[Record],
     profile: Profile,
@@ -61,6 +77,7 @@ def regrets(
     *,
     architecture: str | None = None,
     criterion: Criterion | None = None,
+    window: Window | None = None,
 ) -> pd.DataFrame:
     """What each policy loses against the oracle, one row a network, criterion, ratio, seed and policy.
 
@@ -74,6 +91,7 @@ def regrets(
         records: the sweep's, and those of the picks.
         profile, preset: see :func:`~pat.study.analysis.grid.cells`.
         architecture, criterion: leave out all others.
+        window: add the policy ``scaled``, EPI with this look-back and patience and the paper's tau.
 
     Returns:
         Columns ``architecture``, ``criterion``, ``ratio``, ``seed``, ``policy`` (of :data:`POLICIES`),
@@ -87,7 +105,7 @@ def regrets(
     for cell in every:
         if architecture in (None, cell.architecture):
             best, chosen = max(cell.test.values()), cell.test[cell.oracle]
-            for policy, epoch, triggered, accuracy in _decisions(cell, profile, tuned):
+            for policy, epoch, triggered, accuracy in _decisions(cell, profile, tuned, window):
                 regret = (accuracy, chosen - accuracy, best - accuracy)
                 rows.append((*cell.key, policy, epoch, triggered, *regret))
     numbers = ["epoch", "accuracy", "regret", "regret_on_test"]
@@ -95,7 +113,7 @@ def regrets(
 
 
 def _decisions(
-    cell: Cell, profile: Profile, tuned: Mapping[Criterion, float]
+    cell: Cell, profile: Profile, tuned: Mapping[Criterion, float], window: Window | None
 ) -> Iterator[tuple[str, float, bool | None, float]]:
     """Policy, pruning epoch, whether EPI triggered, and test accuracy."""
     early = [accuracy for epoch, accuracy in cell.test.items() if epoch <= cell.predefined]
@@ -108,10 +126,12 @@ def _decisions(
     }
     if cell.criterion in tuned:
         picks["tuned"] = _pick(cell, tuned[cell.criterion], profile)
+    if window is not None:
+        picks["scaled"] = pick_in_window(cell, profile, window)
     runs = cell.runs
     for policy, chosen in picks.items():
         accuracy = runs[chosen.epoch].test_accuracy if chosen.epoch in runs else math.nan
-        yield policy, chosen.epoch, chosen.triggered if policy in ("epi", "tuned") else None, accuracy
+        yield policy, chosen.epoch, chosen.triggered if policy in _BY_EPI else None, accuracy
 
 
 def by_seed(table: pd.DataFrame, value: str = "regret") -> pd.DataFrame:

@@ -4,16 +4,15 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from pat.study.analysis.grid import Cell, cells, pruned_in
+from pat.study.analysis.grid import cells, pruned_in
 from pat.study.analysis.intervals import interval
-from pat.study.analysis.picks import Pick, pick
-from pat.study.analysis.policies import by_seed, regrets
+from pat.study.analysis.policies import by_seed, pick_in_window, regrets
 from pat.study.profile import Profile
 from pat.study.record import Record
 from pat.study.settings import Window
 from pat.study.spec import Spec
 
-_BESIDE = ("predefined", "epi")
+_SHOWN = ("predefined", "epi", "scaled")
 
 
 def window_specs(
@@ -27,7 +26,7 @@ def window_specs(
     """
     found = []
     for cell in cells(records, profile, preset):
-        epoch = _pick(cell, profile, window).epoch
+        epoch = pick_in_window(cell, profile, window).epoch
         if epoch not in cell.grid:
             found.append(pruned_in(cell.dense, cell.criterion, cell.ratio, epoch))
     return found
@@ -46,16 +45,8 @@ def window_regrets(
         The columns of :func:`~pat.study.analysis.policies.regrets`; policies ``predefined``, ``epi`` and
         ``scaled``, all with the paper's tau. A pick whose run is missing has no accuracy (NaN).
     """
-    records = list(records)
-    known = regrets(records, profile, preset)
-    rows = []
-    for cell in cells(records, profile, preset):
-        found, runs, best = _pick(cell, profile, window), cell.runs, max(cell.test.values())
-        accuracy = runs[found.epoch].test_accuracy if found.epoch in runs else float("nan")
-        regret = (accuracy, cell.test[cell.oracle] - accuracy, best - accuracy)
-        rows.append((*cell.key, "scaled", float(found.epoch), found.triggered, *regret))
-    scaled = pd.DataFrame(rows, columns=known.columns)
-    return pd.concat([known[known["policy"].isin(_BESIDE)], scaled], ignore_index=True)
+    table = regrets(records, profile, preset, window=window)
+    return table[table["policy"].isin(_SHOWN)].reset_index(drop=True)
 
 
 def window_differences(table: pd.DataFrame, profile: Profile) -> pd.DataFrame:
@@ -133,7 +124,7 @@ def _by_policy(table: pd.DataFrame) -> pd.DataFrame:
     """Mean regret over the ratios by criterion and network (several rows each: the seeds) and policy."""
     keys = ["criterion", "architecture"]
     wide = by_seed(table).pivot(index=[*keys, "seed"], columns="policy", values="regret")
-    return wide.reindex(columns=[*_BESIDE, "scaled"]).droplevel("seed").sort_index()
+    return wide.reindex(columns=list(_SHOWN)).droplevel("seed").sort_index()
 
 
 def _of(table: pd.DataFrame, criterion: str, architecture: str, policy: str) -> pd.DataFrame:
@@ -145,15 +136,3 @@ def _fired(table: pd.DataFrame, criterion: str, architecture: str, policy: str) 
     """The policy's runs without those in which EPI stayed silent, which count at the pre-defined epoch."""
     own = _of(table, criterion, architecture, policy)
     return own[own["triggered"] != False]  # noqa: E712
-
-
-def _pick(cell: Cell, profile: Profile, window: Window) -> Pick:
-    return pick(
-        cell.dense,
-        cell.criterion,
-        cell.ratio,
-        threshold=profile.tau[cell.criterion],
-        profile=profile,
-        look_back=window.look_back,
-        patience=window.patience,
-    )
