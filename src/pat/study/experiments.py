@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pat import paths
 from pat.study.analysis.picks import pick
@@ -96,20 +97,17 @@ def run(
 
 
 def run_together(
-    names: Sequence[str],
-    profile: Profile,
-    preset: str,
-    store: AnyStore,
-    *,
-    jobs: int = 1,
-    data: Path = paths.DATA,
-    workers: int = 0,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    on_wait: Callable[[int], None] = lambda runs: None,
+    names: Sequence[str], profile: Profile, preset: str, store: AnyStore, **how: Any
 ) -> dict[str, list[Record]]:
     """:func:`run` for several at once, one sweep for the same stage of all: a process waits once a stage.
 
     An error ends them all, where experiments that run one after the other may each come to an end.
+
+    Args:
+        names: of the experiments.
+        profile, preset, store: as there.
+        how: ``jobs``, ``data``, ``workers``, ``on_progress`` and ``on_wait`` of
+            :func:`~pat.study.sweep.sweep`.
 
     Returns:
         The records by experiment; what several of them need is trained once.
@@ -125,10 +123,7 @@ def run_together(
             if step < len(own)
         }
         specs = list(dict.fromkeys(spec for own in wanted.values() for spec in own))
-        done = sweep(
-            specs, store, jobs=jobs, data=data, workers=workers, on_progress=on_progress, on_wait=on_wait
-        )
-        by_id = {record.id: record for record in done}
+        by_id = {record.id: record for record in sweep(specs, store, **how)}
         for name, own_specs in wanted.items():
             records[name] |= {spec.id: by_id[spec.id] for spec in own_specs}
     return {name: list(own.values()) for name, own in records.items()}
