@@ -62,8 +62,8 @@ $(STAMP): pyproject.toml $(REQUIREMENTS) $(OUTDATED)
 
 study: setup ## the first study on the embedded digits: its runs, the book with them, and how they compare with the published
 	@$(IN_VENV) $(STUDY_CMD)
-	@$(PY) -m pat.study.notebooks --profile digits --store results --jobs $(JOBS)
-	@$(PY) -m pat.study.notebooks $(STUDY_NOTEBOOKS) --profile digits --store runs -p preset study --jobs $(JOBS)
+	@$(PY) -m pat.study.report.notebooks --profile digits --store results --jobs $(JOBS)
+	@$(PY) -m pat.study.report.notebooks $(STUDY_NOTEBOOKS) --profile digits --store runs -p preset study --jobs $(JOBS)
 	@$(MAKE) pages
 	@$(IN_VENV) pat results compare --store runs
 
@@ -83,7 +83,7 @@ test-faults: setup ## the fault bench, long; its record goes to results/, the bo
 
 audit: setup ## offline: dependencies agree, and what is installed is pinned exactly
 	@$(PY) -m pip check
-	@$(PY) -m pat.study.supply --pins $(REQUIREMENTS)
+	@$(PY) -m pat.study.report.supply --pins $(REQUIREMENTS)
 
 # It asks an advisory database over the network, so it is no part of the checks. Exact pins need no resolver.
 PIP_AUDIT ?= pipx run pip-audit
@@ -98,21 +98,21 @@ types: setup ## mypy, strict, on src/pat
 	@$(PY) -m mypy
 
 notebooks-smoke: setup ## execute every notebook at smoke size
-	@$(PY) -m pat.study.notebooks --profile smoke --store build/smoke-runs --out build/smoke
+	@$(PY) -m pat.study.report.notebooks --profile smoke --store build/smoke-runs --out build/smoke
 
 book: setup ## build the book from results/, without any training
 	@test -f results/runs.csv || { \
 	  echo "book: results/ has no published runs; publish some with: pat results publish" >&2; exit 2; }
-	@$(PY) -m pat.study.notebooks --profile digits --store results --jobs $(JOBS)
+	@$(PY) -m pat.study.report.notebooks --profile digits --store results --jobs $(JOBS)
 	@$(MAKE) pages
 
 pages:
-	@$(PY) -m pat.study.notebooks --profile cifar10-small --store results --jobs $(JOBS)
-	@$(PY) -m pat.study.facts --profile digits cifar10-small --store results
-	@$(PY) -m pat.study.book
+	@$(PY) -m pat.study.report.notebooks --profile cifar10-small --store results --jobs $(JOBS)
+	@$(PY) -m pat.study.report.facts --profile digits cifar10-small --store results
+	@$(PY) -m pat.study.report.book
 
 check-book: setup ## look at the built book in a headless Chromium
-	@$(PY) -m pytest -n $(JOBS) tests/test_book_browser.py --book $(BOOK_HTML)
+	@$(PY) -m pytest -n $(JOBS) tests/study/report/test_book_browser.py --book $(BOOK_HTML)
 
 clean: ## remove what is built; runs/, data/ and .venv stay
 	rm -rf build dist book/_build book/executed book/_generated .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -31,11 +31,12 @@ ratio = 0.5
 # %%
 from IPython.display import Markdown, display
 
-from pat.study import analysis, figures, progress
-from pat.study.audit.numbers import Paper
-from pat.study.profile import load_profile
+from pat.study import analysis, figures
+from pat.study.paper.numbers import Paper
+from pat.study.plan.profile import load_profile
+from pat.study.runs import progress
+from pat.study.runs.sweep import sweep
 from pat.study.store import open_store
-from pat.study.sweep import sweep
 
 figures.style()
 scale = load_profile(profile)

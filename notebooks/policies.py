@@ -42,10 +42,11 @@ jobs = 2
 # %%
 from IPython.display import Markdown, display
 
-from pat.study import analysis, experiments, figures, progress
-from pat.study.audit.networks import LABELS
-from pat.study.audit.numbers import Paper
-from pat.study.profile import load_profile
+from pat.study import analysis, experiments, figures
+from pat.study.paper.networks import LABELS
+from pat.study.paper.numbers import Paper
+from pat.study.plan.profile import load_profile
+from pat.study.runs import progress
 from pat.study.store import open_store
 
 figures.style()

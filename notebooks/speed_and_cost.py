@@ -41,12 +41,13 @@ jobs = 2
 # %%
 from IPython.display import Markdown, display
 
-from pat.study import analysis, experiments, figures, progress
-from pat.study.audit.numbers import Paper
-from pat.study.evidence import Evidence
-from pat.study.profile import load_profile
-from pat.study.speeds import speeds_of
+from pat.study import analysis, experiments, figures
+from pat.study.experiments.evidence import Evidence
+from pat.study.paper.numbers import Paper
+from pat.study.plan.profile import load_profile
+from pat.study.runs import progress
 from pat.study.store import open_store
+from pat.study.store.speeds import speeds_of
 
 figures.style()
 scale, opened = load_profile(profile), open_store(store)
@@ -57,7 +58,7 @@ records = list({record.id: record for record in (*own, *others)}.values())
 chosen = analysis.speed_table(records, scale, None)
 shown = [record for record in records if record.id in set(chosen["id"])]
 if opened.trains:
-    from pat.study.measure import measure_speeds
+    from pat.study.runs.measuring import measure_speeds
 
     measure_speeds(shown, opened)
 speeds = speeds_of(opened.root, scale.name, shown)

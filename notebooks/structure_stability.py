@@ -33,10 +33,11 @@ ratios = [0.3, 0.5, 0.8]
 # %%
 from IPython.display import Markdown, display
 
-from pat.study import analysis, figures, progress
-from pat.study.profile import load_profile
+from pat.study import analysis, figures
+from pat.study.plan.profile import load_profile
+from pat.study.runs import progress
+from pat.study.runs.sweep import sweep
 from pat.study.store import open_store
-from pat.study.sweep import sweep
 
 figures.style()
 scale = load_profile(profile)

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from pat.data import load_manifest
-from pat.recipe import Recipe
-from pat.study.record import Record
-from pat.study.spec import METHOD_VERSION, AtEpoch, Pruning, Spec, Tracking
+from pat.study.plan.spec import METHOD_VERSION, AtEpoch, Pruning, Spec, Tracking
+from pat.study.store.record import Record
+from pat.training.data import load_manifest
+from pat.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=4, batch_size=149, learning_rate=0.1, warmup_epochs=1, weight_decay=5e-4)
 

@@ -74,9 +74,9 @@ class PruningAwareTraining:
         track: further criteria to report scores of after dense epochs.
         start_epoch: the first epoch of this loop, if the model comes from a dense run's checkpoint.
         adjust: changes the scores before each step of Algorithm 1 ranks by them, such as
-            :class:`pat.latency.LatencyPenalty`. What EPI watches and what is reported stays the criterion's
-            own: the paper applies the penalty "using our policy" (Sec. 4.3), so that both runs prune in the
-            same epoch and differ by the penalty alone.
+            :class:`pat.latency.penalty.LatencyPenalty`. What EPI watches and what is reported stays the
+            criterion's own: the paper applies the penalty "using our policy" (Sec. 4.3), so that both runs
+            prune in the same epoch and differ by the penalty alone.
 
     Attributes:
         status: ``"dense"``, ``"prune"`` or ``"sparse"``: the phase of the epoch that comes or runs.

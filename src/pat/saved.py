@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pat.atomic import write_whole
-from pat.plain import read_json
+from pat.files.atomic import write_whole
+from pat.files.plain import read_json
 from pat.surgery import resize, tensors
 
 _FORMAT = "pat-pruned-model-1"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pat.channels import ChannelGroups, Slot, register
-from pat.layer_rules import convolution, norm_layer
+from pat.channels.layer_rules import convolution, norm_layer
 
 Sizes = dict[str, list[int]]
 

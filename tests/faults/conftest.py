@@ -13,8 +13,8 @@ from typing import Any, get_args
 
 import pytest
 
-from pat.study.bench import Bench, Group, Row, write_bench
-from pat.study.record import provenance
+from pat.study.store.bench import Bench, Group, Row, write_bench
+from pat.study.store.record import provenance
 
 
 @dataclass

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from test_record import ORIGIN
 
-from pat.latency_table import Geometry, Grid, LatencyTable
-from pat.study.speeds import Seconds, Session, Speeds, StepTime
+from pat.latency.table import Geometry, Grid, LatencyTable
+from pat.study.store.speeds import Seconds, Session, Speeds, StepTime
 
 
 def latency_table() -> LatencyTable:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pat.study.bench import Bench, Row, facts, read_bench, write_bench
-from pat.study.record import provenance
+from pat.study.store.bench import Bench, Row, facts, read_bench, write_bench
+from pat.study.store.record import provenance
 
 ROWS = (
     Row(group="crashes", fault="killed while training", tried=5, survived=5),

@@ -14,13 +14,14 @@ from tiny import dense, pruned, recipe, records_by_id
 from typer.testing import CliRunner
 
 from pat.cli import app
-from pat.study.merging import merge
-from pat.study.record import Record, write_record
-from pat.study.run import run
-from pat.study.spec import Spec
-from pat.study.store import Busy, Published, Store
-from pat.study.sweep import sweep
-from pat.study.watcher import Watcher
+from pat.study.plan.spec import Spec
+from pat.study.report.merging import merge
+from pat.study.runs.run import run
+from pat.study.runs.sweep import sweep
+from pat.study.runs.watcher import Watcher
+from pat.study.store import Published, Store
+from pat.study.store.record import Record, write_record
+from pat.study.store.stores import Busy
 
 HERE = Path(__file__).parent
 SHORT = recipe(epochs=3, batch_size=249)
@@ -43,9 +44,9 @@ import os, sys, time
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
 from test_concurrency import grid
-from pat.study import run as runs
+from pat.study.runs import run as runs
 from pat.study.store import Store
-from pat.study.sweep import sweep
+from pat.study.runs.sweep import sweep
 
 train = runs._train
 def counted(spec, *arguments, **options):  # told of every training, by whichever process
@@ -103,7 +104,7 @@ def test_four_processes_share_a_sweep(
 def test_a_lock_of_a_dead_process_is_taken_over(bench: Tally, tmp_path: Path) -> None:
     store, spec = Store(tmp_path), dense(recipe=SHORT)
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom pat.study.store import alone\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom pat.study.store.stores import alone\n"
         "with alone(Path(sys.argv[1]), wait=False):\n"
         "    print('held', flush=True)\n    sys.stdin.read()"
     )
@@ -245,7 +246,7 @@ def test_a_record_of_the_store_is_never_half_there(bench: Tally, tmp_path: Path)
     store, spec = Store(tmp_path), dense(recipe=SHORT)
     record = run(spec, store)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom pat.study.record import read_record, write_record\n"
+        "import sys\nfrom pathlib import Path\nfrom pat.study.store.record import read_record, write_record\n"
         "file = Path(sys.argv[1])\nrecord = read_record(file)\nwrite_record(file, record)\n"
         "print('begun', flush=True)\nwhile True: write_record(file, record)"
     )

@@ -29,14 +29,14 @@ from tiny import RECIPE, dense, pruned, recipe
 from torch import Tensor
 from victim import Moment, start
 
-from pat import checkpoint, data
 from pat.saved import _digest, _read_metadata
-from pat.study.profile import load_profile
-from pat.study.publish import publish
-from pat.study.record import Record, provenance, read_record
-from pat.study.spec import EPI, PruneTrain, Pruning, Spec, Variation
-from pat.study.speeds import Seconds, Session, Speeds, StepTime, write_speeds
+from pat.study.plan.profile import load_profile
+from pat.study.plan.spec import EPI, PruneTrain, Pruning, Spec, Variation
+from pat.study.report.publishing import publish
 from pat.study.store import Store
+from pat.study.store.record import Record, provenance, read_record
+from pat.study.store.speeds import Seconds, Session, Speeds, StepTime, write_speeds
+from pat.training import checkpoint, data
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 

@@ -28,25 +28,26 @@ from tiny import dense, pruned
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from pat import checkpoint, load_pruned, paths, read_notes, save_pruned
+from pat import load_pruned, read_notes, save_pruned
 from pat.cli import app
 from pat.cli.show import print_record
-from pat.data import DataError, load_manifest
-from pat.data.errors import explain
-from pat.plain import read_json, shown
+from pat.files import paths
+from pat.files.errors import DataError, explain
+from pat.files.plain import read_json, shown
+from pat.files.sealed import checksum
 from pat.saved import _digest
-from pat.study import measured
-from pat.study.analysis import runs_table
-from pat.study.bench import read_bench, write_bench
-from pat.study.claims import Claims, load_claims
-from pat.study.console import Console
-from pat.study.profile import Profile, load_profile
-from pat.study.record import DamagedRecord, read_record, write_record
-from pat.study.sealed import checksum
-from pat.study.spec import EPI, Neurons, PruneTrain, Pruning, Spec, Variation
-from pat.study.speeds import read_speeds, write_speeds
-from pat.study.store import Store
-from pat.study.tables import read_table
+from pat.study.analysis.runs import runs_table
+from pat.study.claims.claims import Claims, load_claims
+from pat.study.plan.profile import Profile, load_profile
+from pat.study.plan.spec import EPI, Neurons, PruneTrain, Pruning, Spec, Variation
+from pat.study.runs.console import Console
+from pat.study.runs.latency_tables import read_table
+from pat.study.store import Store, measured
+from pat.study.store.bench import read_bench, write_bench
+from pat.study.store.record import DamagedRecord, read_record, write_record
+from pat.study.store.speeds import read_speeds, write_speeds
+from pat.training import checkpoint
+from pat.training.data import load_manifest
 
 torch.set_num_threads(1)
 

@@ -36,24 +36,27 @@ from tiny import dense, pruned
 from typer.testing import CliRunner, Result
 
 import pat as package
-from pat import checkpoint, data, load_pruned, paths, read_notes, save_pruned
+from pat import load_pruned, read_notes, save_pruned
 from pat.cli import app
-from pat.data import DataError, load_manifest, unpack, unpacking
-from pat.latency_table import LatencyTable
-from pat.plain import printable, shown
-from pat.study import measured, notebooks
-from pat.study.audit.networks import read_networks
-from pat.study.audit.numbers import Paper
-from pat.study.bench import read_bench
-from pat.study.claims import load_claims, load_paper
-from pat.study.merging import merge
-from pat.study.profile import load_profile
-from pat.study.publish import publish, publish_measurements
-from pat.study.record import claims_checksum, read_record, write_record
-from pat.study.spec import LatencyAware
-from pat.study.speeds import read_speeds, write_speeds
-from pat.study.store import Store, open_store
-from pat.study.tables import find_table, read_table, table_of
+from pat.files import paths
+from pat.files.errors import DataError
+from pat.files.plain import printable, shown
+from pat.latency.table import LatencyTable
+from pat.study.claims.claims import load_claims, load_paper
+from pat.study.paper.networks import read_networks
+from pat.study.paper.numbers import Paper
+from pat.study.plan.profile import load_profile
+from pat.study.plan.spec import LatencyAware
+from pat.study.report import notebooks
+from pat.study.report.merging import merge
+from pat.study.report.publishing import publish, publish_measurements
+from pat.study.runs.latency_tables import find_table, read_table, table_of
+from pat.study.store import Store, measured, open_store
+from pat.study.store.bench import read_bench
+from pat.study.store.record import claims_checksum, read_record, write_record
+from pat.study.store.speeds import read_speeds, write_speeds
+from pat.training import checkpoint, data
+from pat.training.data import load_manifest, unpack, unpacking
 
 torch.set_num_threads(1)
 
@@ -1086,9 +1089,9 @@ def test_a_small_image_file_does_not_fill_the_memory(
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from pat.data import DataError\n"
-        "from pat.data.imagefolder import check_all, expected_names\n"
-        "from pat.data.manifest import load_manifest\n"
+        "from pat.files.errors import DataError\n"
+        "from pat.training.data.layouts.imagefolder import check_all, expected_names\n"
+        "from pat.training.data.manifest import load_manifest\n"
         "folder = Path(sys.argv[1])\n"
         "manifest = load_manifest('imagenette').model_copy(update={'file_list': 'list.gz'})\n"
         "manifest._path = folder / 'x.yaml'\n"

@@ -18,16 +18,17 @@ from tiny import dense, pruned, recipe
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
-from pat import models
 from pat.cli import app
-from pat.data import DataError, add_folder, load_manifest
-from pat.study import building
-from pat.study.building import check
-from pat.study.record import Record, read_record
-from pat.study.run import run
-from pat.study.spec import Neurons, PruneTrain, Spec
+from pat.files.errors import DataError
+from pat.study.plan.spec import Neurons, PruneTrain, Spec
+from pat.study.runs import building
+from pat.study.runs.building import check
+from pat.study.runs.run import run
+from pat.study.runs.sweep import sweep
 from pat.study.store import Store
-from pat.study.sweep import sweep
+from pat.study.store.record import Record, read_record
+from pat.training import models
+from pat.training.data import add_folder, load_manifest
 
 if TYPE_CHECKING:
     from conftest import Tally
@@ -263,7 +264,7 @@ def noise(number: int) -> Any:
 
 def described(here: Path, name: str, classes: dict[str, int], **changes: Any) -> str:
     """A data set whose manifest was written by hand: 'all' divided into train, validation and test."""
-    from pat.data.imagefolder import hash_all, list_digest, list_images
+    from pat.training.data.layouts.imagefolder import hash_all, list_digest, list_images
 
     listing = list_images(here / "data" / name)
     digest = list_digest(dict(zip(listing.names, hash_all(listing.files), strict=True)))
@@ -442,7 +443,7 @@ def test_batches_of_one_image(bench: "Tally", here: Path, monkeypatch: pytest.Mo
 
 def own_profile(here: Path, **changes: Any) -> None:
     """A profile of the plain digits with few steps."""
-    from pat import paths
+    from pat.files import paths
 
     smoke = yaml.safe_load((paths.PROFILES / "smoke.yaml").read_text())
     settings = {"epochs": 2, "batch_size": 249, "learning_rate": 0.1, "warmup_epochs": 0, "weight_decay": 0.0}

@@ -11,18 +11,18 @@ from conftest import Tally
 from tiny import dense, pruned, recipe
 from typer.testing import CliRunner
 
-from pat import paths
 from pat.cli import app
-from pat.study import tables
-from pat.study.compare import differences, surroundings
-from pat.study.profile import load_profile
-from pat.study.publish import publish, publish_measurements
-from pat.study.record import Record, hardware, provenance, read_record, write_record
-from pat.study.run import run
-from pat.study.spec import EPI, METHOD_VERSION, LatencyAware, PruneTrain, Pruning, Spec, Variation
+from pat.files import paths
+from pat.study.plan.profile import load_profile
+from pat.study.plan.spec import EPI, METHOD_VERSION, LatencyAware, PruneTrain, Pruning, Spec, Variation
+from pat.study.report.publishing import publish, publish_measurements
+from pat.study.runs import latency_tables as tables
+from pat.study.runs.run import run
+from pat.study.runs.sweep import sweep
+from pat.study.runs.verifying import find, verify
 from pat.study.store import Published, Store
-from pat.study.sweep import sweep
-from pat.study.verifying import find, verify
+from pat.study.store.comparing import differences, surroundings
+from pat.study.store.record import Record, hardware, provenance, read_record, write_record
 
 SHORT = recipe(epochs=3, batch_size=249)
 SMOKE = ["--profile", "smoke", "--architecture", "resnet8-basic", "--ratio", "0.5", "--prune-epoch", "2"]

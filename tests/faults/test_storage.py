@@ -24,20 +24,24 @@ from tiny import dense, pruned, recipe
 from torch import nn
 from typer.testing import CliRunner, Result
 
-from pat import checkpoint, load_pruned, models, paths, read_notes, timing
-from pat.checkpoint import DamagedCheckpoint
+from pat import load_pruned, read_notes
 from pat.cli import app
-from pat.data import load_manifest, open_dataset
-from pat.study import facts, tables
-from pat.study import run as runs
-from pat.study.evidence import Evidence
-from pat.study.profile import load_profile
-from pat.study.publish import publish
-from pat.study.record import DamagedRecord, Record, read_record
-from pat.study.run import run
-from pat.study.spec import Spec
+from pat.files import paths
+from pat.latency import timing
+from pat.study.experiments.evidence import Evidence
+from pat.study.plan.profile import load_profile
+from pat.study.plan.spec import Spec
+from pat.study.report import facts
+from pat.study.report.publishing import publish
+from pat.study.runs import latency_tables as tables
+from pat.study.runs import run as runs
+from pat.study.runs.run import run
+from pat.study.runs.sweep import sweep
 from pat.study.store import Published, Store
-from pat.study.sweep import sweep
+from pat.study.store.record import DamagedRecord, Record, read_record
+from pat.training import checkpoint, models
+from pat.training.checkpoint import DamagedCheckpoint
+from pat.training.data import load_manifest, open_dataset
 
 if TYPE_CHECKING:
     from conftest import Tally

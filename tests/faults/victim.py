@@ -17,7 +17,13 @@ from typing import Any, NamedTuple
 
 from processes import members, wait_for
 
-_PRELOADED = ("pat.study.sweep", "pat.study.run", "pat.study.publish", "sklearn.datasets", "PIL.Image")
+_PRELOADED = (
+    "pat.study.runs.sweep",
+    "pat.study.runs.run",
+    "pat.study.report.publishing",
+    "sklearn.datasets",
+    "PIL.Image",
+)
 
 _FILES = {
     "checkpoint": r"[0-9]{4}\.ckpt",
@@ -69,8 +75,8 @@ class Watch:
 
     def _calls(self) -> None:
         from pat import surgery
-        from pat.data import imagefolder
         from pat.pruner import PruningAwareTraining
+        from pat.training.data.layouts import imagefolder
 
         step = PruningAwareTraining.after_step
 
@@ -133,9 +139,9 @@ def die() -> None:
 
 def train(specs: Sequence[Any], store: Path, home: Path, keep: Sequence[int] = (), workers: int = 0) -> None:
     """A sweep, or one run with checkpoints to keep, in a working folder."""
-    from pat.study.run import run
+    from pat.study.runs.run import run
+    from pat.study.runs.sweep import sweep
     from pat.study.store import Store
-    from pat.study.sweep import sweep
 
     os.chdir(home)  # a data set of one's own has its manifest there
     if keep:
@@ -146,8 +152,8 @@ def train(specs: Sequence[Any], store: Path, home: Path, keep: Sequence[int] = (
 
 def publish(store: Path, target: Path) -> None:
     """All that a working store has."""
-    from pat.study.publish import publish as copy
-    from pat.study.publish import publish_measurements
+    from pat.study.report.publishing import publish as copy
+    from pat.study.report.publishing import publish_measurements
     from pat.study.store import Store
 
     copy(Store(store).records(), target)
@@ -156,7 +162,7 @@ def publish(store: Path, target: Path) -> None:
 
 def add(folder: Path, manifests: Path) -> None:
     """A manifest for a folder of images."""
-    from pat.data import add_folder
+    from pat.training.data import add_folder
 
     add_folder(folder, "pictures", manifests)
 

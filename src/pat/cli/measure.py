@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pat import paths
 from pat.cli.options import Profile, StoreFolder, clear_errors
-from pat.study.console import Console
+from pat.files import paths
+from pat.study.runs.console import Console
 
 
 def latency(
@@ -19,9 +19,9 @@ def latency(
 
     Runs with latency-aware pruning name their table; another machine's is another run.
     """
-    from pat.study.profile import load_profile
+    from pat.study.plan.profile import load_profile
+    from pat.study.runs.latency_tables import table_of
     from pat.study.store import open_store
-    from pat.study.tables import table_of
 
     with clear_errors():
         found = table_of(load_profile(profile), open_store(store), architecture)
@@ -51,12 +51,12 @@ def speed(
     For the runs of the experiments policies and latency that prune at initialisation, in EPI's epoch, and
     there with the penalty on latency. A quiet machine gives closer intervals; a busy one slows both sides.
     """
-    from pat.study.analysis.speed import speed_table
-    from pat.study.evidence import Evidence
-    from pat.study.measure import measure_speeds
-    from pat.study.profile import load_profile
-    from pat.study.speeds import with_step_times
+    from pat.study.experiments.evidence import Evidence
+    from pat.study.experiments.speed.runs import speed_table
+    from pat.study.plan.profile import load_profile
+    from pat.study.runs.measuring import measure_speeds
     from pat.study.store import Store, open_store
+    from pat.study.store.speeds import with_step_times
 
     with clear_errors():
         target, chosen = open_store(store), load_profile(profile)

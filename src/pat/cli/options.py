@@ -23,7 +23,7 @@ Workers = Annotated[
 def clear_errors() -> Iterator[None]:
     """Bad input ends with one line and exit code 2, a storage that is full or may not be written to with code
     1; a traceback is left to our own mistakes."""
-    from pat.atomic import storage_problem
+    from pat.files.atomic import storage_problem
 
     try:
         yield
@@ -38,9 +38,9 @@ def clear_errors() -> Iterator[None]:
 def _one_line(error: Exception) -> str:
     from pydantic import ValidationError
 
-    from pat.atomic import storage_problem
-    from pat.data.errors import explain
-    from pat.plain import printable
+    from pat.files.atomic import storage_problem
+    from pat.files.errors import explain
+    from pat.files.plain import printable
 
     message = storage_problem(error) or str(error)
     if isinstance(error, ValidationError):

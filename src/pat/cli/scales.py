@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from pat import paths
 from pat.cli.options import DataFolder, clear_errors
-from pat.study.console import Console
+from pat.files import paths
+from pat.study.runs.console import Console
 
 
 def profiles() -> None:
     """The scales that the study knows."""
-    from pat.study.profile import list_profiles, load_profile
+    from pat.study.plan.profile import list_profiles, load_profile
 
     with clear_errors():
         names = [Column(name, no_wrap=True) for name in ("profile", "data set", "networks")]
@@ -26,7 +26,7 @@ def profiles() -> None:
 
 def data_list() -> None:
     """The data sets that have a manifest."""
-    from pat.data import list_manifests, load_manifest
+    from pat.training.data import list_manifests, load_manifest
 
     with clear_errors():
         table = Table(
@@ -44,7 +44,7 @@ def data_verify(
     data: DataFolder = paths.DATA,
 ) -> None:
     """Check a data set's counts and checksums, and say which file is wrong."""
-    from pat.data import load_manifest, verify
+    from pat.training.data import load_manifest, verify
 
     with clear_errors():
         problems = verify(load_manifest(name), data)
@@ -63,7 +63,7 @@ def data_unpack(
 
     Archives with links, with paths that lead elsewhere, or far too large are refused.
     """
-    from pat.data import load_manifest, unpack
+    from pat.training.data import load_manifest, unpack
 
     with clear_errors():
         typer.echo(f"{unpack(load_manifest(name), data)} made; check it with: pat data verify {name}")
@@ -76,7 +76,7 @@ def data_add(
     image_size: Annotated[int | None, typer.Option(help="Pixels that the network sees.")] = None,
 ) -> None:
     """Write a manifest for a folder of images in ImageFolder layout."""
-    from pat.data import add_folder
+    from pat.training.data import add_folder
 
     with clear_errors():
         written = add_folder(folder, name or folder.resolve().name.lower(), out, image_size=image_size)

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from pat.study.console import Console
+from pat.study.runs.console import Console
 
 if TYPE_CHECKING:
-    from pat.study.record import Record
+    from pat.study.store.record import Record
 
 
 def print_record(record: "Record", console: Console) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pat import paths
 from pat.cli.options import FAILED, StoreFolder, clear_errors
 from pat.cli.show import print_record
-from pat.plain import printable
-from pat.study.console import Console
+from pat.files import paths
+from pat.files.plain import printable
+from pat.study.runs.console import Console
 
 
 def _tell_if_new(store: Path) -> None:
@@ -51,7 +51,7 @@ def table(
     with clear_errors():
         records = open_store(store).records()
         if csv:
-            from pat.study.analysis import runs_table
+            from pat.study.analysis.runs import runs_table
 
             typer.echo(runs_table(records).to_csv(index=False), nl=False)
             return
@@ -77,7 +77,7 @@ def publish(
     target: Annotated[Path, typer.Option(help="Folder of published records.")] = paths.RESULTS,
 ) -> None:
     """Copy finished records, and what was measured beside them, to the folder that the book is built from."""
-    from pat.study.publish import publish, publish_measurements
+    from pat.study.report.publishing import publish, publish_measurements
     from pat.study.store import open_store
 
     with clear_errors():
@@ -95,8 +95,8 @@ def compare(
     published: Annotated[Path, typer.Option(help="Folder of published records.")] = paths.RESULTS,
 ) -> None:
     """Compare a store's runs with the published ones: equal to the last digit, or how far apart."""
-    from pat.study.compare import compare
     from pat.study.store import open_store
+    from pat.study.store.comparing import compare
 
     with clear_errors():
         records = open_store(store).records()
@@ -137,7 +137,7 @@ def merge(
     store: StoreFolder = paths.STORE,
 ) -> None:
     """Copy into a store the runs that it lacks of another one; exit code 1 if some are there otherwise."""
-    from pat.study.merging import merge as start
+    from pat.study.report.merging import merge as start
     from pat.study.store import Store, open_store
 
     with clear_errors():

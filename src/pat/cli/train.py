@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pat import paths
 from pat.cli.options import FAILED, DataFolder, Jobs, Profile, StoreFolder, Workers, clear_errors
 from pat.cli.show import print_record
-from pat.study.console import Console
+from pat.files import paths
+from pat.study.runs.console import Console
 
 if TYPE_CHECKING:
-    from pat.study.spec import Spec
+    from pat.study.plan.spec import Spec
 
 
 class Criterion(StrEnum):
@@ -51,10 +51,11 @@ def run(
 
     A finished run is not run again; an interrupted one goes on from its last checkpoint.
     """
-    from pat.study import progress
-    from pat.study.building import check
-    from pat.study.run import run as start
-    from pat.study.store import Busy, Published, open_store
+    from pat.study.runs import progress
+    from pat.study.runs.building import check
+    from pat.study.runs.run import run as start
+    from pat.study.store import Published, open_store
+    from pat.study.store.stores import Busy
 
     with clear_errors():
         spec = _specified(profile, architecture, criterion, ratio, policy, prune_epoch, threshold, seed)
@@ -94,8 +95,8 @@ def _specified(
     Raises:
         ValueError: for options that do not go together.
     """
-    from pat.study.profile import load_profile
-    from pat.study.spec import EPI, AtEpoch, PolicySpec, RandomEpoch
+    from pat.study.plan.profile import load_profile
+    from pat.study.plan.spec import EPI, AtEpoch, PolicySpec, RandomEpoch
 
     chosen = load_profile(profile)
     when = policy or (When.epoch if prune_epoch is not None else When.epi)
@@ -149,11 +150,12 @@ def sweep(
 
     Each dense run is trained once; runs that prune at epoch p continue its checkpoint.
     """
-    from pat.study import experiments, progress
-    from pat.study.profile import load_profile
+    from pat.study import experiments
+    from pat.study.plan.profile import load_profile
+    from pat.study.runs import progress
+    from pat.study.runs.sweep import RunsLost, WorkerLost
+    from pat.study.runs.sweep import sweep as start
     from pat.study.store import open_store
-    from pat.study.sweep import RunsLost, WorkerLost
-    from pat.study.sweep import sweep as start
 
     with clear_errors():
         chosen, target, console = load_profile(profile), open_store(store), Console()
@@ -188,11 +190,11 @@ def verify(
     workers: Workers = 0,
 ) -> None:
     """Make a run anew from its record and compare every number; exit code 1 if one differs."""
-    from pat.study import progress
-    from pat.study.compare import surroundings
+    from pat.study.runs import progress
+    from pat.study.runs.verifying import find
+    from pat.study.runs.verifying import verify as start
     from pat.study.store import Store
-    from pat.study.verifying import find
-    from pat.study.verifying import verify as start
+    from pat.study.store.comparing import surroundings
 
     with clear_errors(), tempfile.TemporaryDirectory(prefix="pat-verify-") as folder:
         known, origin = find(record, store)

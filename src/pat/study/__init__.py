@@ -1,1 +1,5 @@
-"""The reproducibility study built on `pat`: specs, runs, records, analysis, notebooks, book."""
+"""The reproducibility study: plan, runs, store, analysis, experiments, claims, report."""
+
+from pat.study import moved
+
+moved.install()

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pat.criteria import Criterion
-from pat.study.profile import Profile
-from pat.study.record import Record, Result
-from pat.study.spec import AtEpoch, Pruning, Spec
+from pat.study.plan.profile import Profile
+from pat.study.plan.spec import AtEpoch, Pruning, Spec
+from pat.study.store.record import Record, Result
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pat.criteria import Criterion
 from pat.stability import EarlyPruningIndicator
 from pat.study.analysis.grid import Cell, accuracy_at, cells, predefined_epoch
 from pat.study.analysis.stability import epi_epoch, structures
-from pat.study.profile import Profile
-from pat.study.record import Record
+from pat.study.plan.profile import Profile
+from pat.study.store.record import Record
 
 TUNED_UP_TO = 0.5
 """The highest ratio that thresholds are tuned on (Sec. 4.2: 10 % to 50 %)."""

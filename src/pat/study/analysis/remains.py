@@ -5,8 +5,8 @@ from functools import cache
 
 import pandas as pd
 
-from pat.study.record import Record
-from pat.study.spec import AtEpoch
+from pat.study.plan.spec import AtEpoch
+from pat.study.store.record import Record
 
 
 def kept_shares(
@@ -62,10 +62,10 @@ def layers_at_start(dataset: str, architecture: str) -> pd.DataFrame:
     """
     import torch  # only here: all other tables do without it
 
-    from pat import models
     from pat.channels import trace
-    from pat.data import load_manifest
     from pat.importance import magnitude_scores
+    from pat.training import models
+    from pat.training.data import load_manifest
 
     manifest = load_manifest(dataset)
     shape = (manifest.in_channels, manifest.image_size)

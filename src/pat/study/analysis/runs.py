@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from pat.study.analysis.intervals import Interval, interval
-from pat.study.record import Record
+from pat.study.store.record import Record
 
 _COLUMNS = [
     "id", "profile", "dataset", "architecture", "criterion", "ratio", "pruning", "policy",

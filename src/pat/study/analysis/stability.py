@@ -8,8 +8,8 @@ from scipy import stats
 
 from pat.stability import EarlyPruningIndicator, similarity
 from pat.study.analysis.runs import runs_table
-from pat.study.profile import Profile
-from pat.study.record import Record
+from pat.study.plan.profile import Profile
+from pat.study.store.record import Record
 
 MEASURES = {
     "EPI": "psi",

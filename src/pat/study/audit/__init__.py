@@ -5,14 +5,14 @@
 
 from pathlib import Path
 
-from pat import paths
+from pat.files import paths
 from pat.study.audit import accuracies, algorithms, expense, flops, policies
 from pat.study.audit.check import VERDICTS, Check, Verdict
 from pat.study.audit.flops import implied_costs
-from pat.study.audit.networks import LABELS, Network, read_networks
-from pat.study.audit.numbers import Paper, Printed, Span, derived
 from pat.study.audit.policies import POLICIES, losses
 from pat.study.audit.report import provenance, summary, table, tally, untested
+from pat.study.paper.networks import LABELS, Network, read_networks
+from pat.study.paper.numbers import Paper, Printed, Span, derived
 
 __all__ = [
     "LABELS",

@@ -7,8 +7,8 @@ from math import inf, sqrt
 from scipy import stats
 
 from pat.study.audit.check import Check
-from pat.study.audit.networks import LABELS
-from pat.study.audit.numbers import Paper, Printed, Span, derived
+from pat.study.paper.networks import LABELS
+from pat.study.paper.numbers import Paper, Printed, Span, derived
 
 PART = "Abstract, Table 3, Section 4.5: accuracies"
 

@@ -6,8 +6,8 @@ from operator import le, lt
 
 from pat.schedule import exponential
 from pat.study.audit.check import Check
-from pat.study.audit.networks import LABELS, Network
-from pat.study.audit.numbers import Paper, Span
+from pat.study.paper.networks import LABELS, Network
+from pat.study.paper.numbers import Paper, Span
 
 PART = "Algorithms 1 and 2: steps, epochs, layers"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from pat.study.audit.numbers import Span
+from pat.study.paper.numbers import Span
 
 Verdict = Literal[
     "comes out", "only with another input", "does not come out", "cannot be recomputed", "implied"

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from math import log10
 
 from pat.study.audit.check import Check
-from pat.study.audit.networks import Network
-from pat.study.audit.numbers import Paper, Span, derived
+from pat.study.paper.networks import Network
+from pat.study.paper.numbers import Paper, Span, derived
 
 PART = "Section 4.3: what training costs"
 

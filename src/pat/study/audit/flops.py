@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from pat.cost import paper_training_reduction
 from pat.study.audit.check import Check
-from pat.study.audit.networks import LABELS, Network
-from pat.study.audit.numbers import Paper, Printed, Span, derived
+from pat.study.paper.networks import LABELS, Network
+from pat.study.paper.numbers import Paper, Printed, Span, derived
 
 PART = "Table 2: training computation"
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from pat.study.audit.check import Check
-from pat.study.audit.networks import LABELS
-from pat.study.audit.numbers import Paper, Printed, Span, derived
+from pat.study.paper.networks import LABELS
+from pat.study.paper.numbers import Paper, Printed, Span, derived
 
 PART = "Table 1: policies"
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from pat import paths
-from pat.data.plain_yaml import load_yaml
+from pat.files import paths
+from pat.files.plain_yaml import load_yaml
 from pat.study.audit.check import VERDICTS, Check
-from pat.study.audit.networks import read_provenance
+from pat.study.paper.networks import read_provenance
 
 
 def table(found: Sequence[Check], part: str) -> str:

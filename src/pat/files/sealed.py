@@ -1,0 +1,38 @@
+"""JSON files that carry a checksum of their content: a digit that was changed shows."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pat.files.plain import read_json, read_regular
+
+
+def canonical(content: Any) -> bytes:
+    """JSON with sorted keys and no spaces: the same content gives the same bytes."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def checksum(content: Any) -> str:
+    """SHA-256 of a JSON value; layout and the order of fields do not count."""
+    return hashlib.sha256(canonical(content)).hexdigest()
+
+
+def seal(content: dict[str, Any]) -> dict[str, Any]:
+    """The content with its checksum, as the last field."""
+    return {**content, "checksum": checksum(content)}
+
+
+def unseal(file: Path) -> dict[str, Any]:
+    """The content of a sealed file, its checksum left out.
+
+    Raises:
+        ValueError: if it is no regular file, no JSON object, or was changed.
+        FileNotFoundError: if there is no such file.
+    """
+    content = read_json(read_regular(file))
+    if not isinstance(content, dict):
+        raise ValueError("it is not a JSON object")
+    if content.pop("checksum", None) != checksum(content):
+        raise ValueError("its checksum does not fit its content")
+    return content

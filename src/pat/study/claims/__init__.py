@@ -1,0 +1,1 @@
+"""What the paper claims, the rule that decides each claim, and what came out."""

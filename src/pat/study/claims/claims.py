@@ -1,0 +1,183 @@
+"""Claims: what the paper says, and the rule that each statement is held against."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from pat.files import paths
+from pat.files.errors import explain
+from pat.files.plain import shown
+from pat.files.plain_yaml import load_yaml
+from pat.study.analysis.significance import Region
+from pat.study.claims import statistics
+from pat.study.plan.spec import Frozen
+
+CONFIRMATORY = "full"
+"""The preset that decides the claims: its seeds had not been run when the rules were written."""
+
+RULES = ("greater", "less", "no_worse", "within")
+
+
+class Part(Frozen):
+    """One statement of a claim: a statistic, and the rule that its mean over seeds is held against."""
+
+    name: str = Field(min_length=1)
+    """For people."""
+    statistic: str
+    """A name in :data:`pat.study.claims.statistics.STATISTICS`."""
+    arguments: dict[str, Any]
+    """The statistic's arguments."""
+    unit: Literal["points", "of dense", ""]
+    """Percentage points of accuracy, a share of the dense network's value, or a plain number."""
+    greater: float | None = None
+    """Holds if the mean is above."""
+    less: float | None = None
+    """Holds if the mean is below."""
+    no_worse: float | None = Field(default=None, ge=0)
+    """Holds if the mean is above minus this."""
+    within: float | None = Field(default=None, gt=0)
+    """Holds if the mean is between minus this and this."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        given = [rule for rule in RULES if getattr(self, rule) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected one rule of {', '.join(RULES)}, got {' and '.join(given) or 'none'}")
+        statistics.check(self.statistic, self.arguments)
+        return self
+
+    @property
+    def region(self) -> Region:
+        """Where the mean lies if the part holds."""
+        if self.greater is not None:
+            return self.greater, float("inf")
+        if self.less is not None:
+            return float("-inf"), self.less
+        if self.no_worse is not None:
+            return -self.no_worse, float("inf")
+        assert self.within is not None
+        return -self.within, self.within
+
+
+class Claim(Frozen):
+    """A statement of the paper, in parts that are decided one by one, or the reason why it is not tested."""
+
+    id: str = Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")
+    """Names it in links."""
+    where: str = Field(min_length=1)
+    """Where the paper says so."""
+    claim: str = Field(min_length=1)
+    """What it says, in one sentence."""
+    chapter: str = Field(pattern="^[a-z0-9_]{1,100}$")
+    """The notebook that shows it."""
+    paper: dict[str, str] = {}
+    """The paper's own numbers: for each label, where it stands in the file of its values (``table1.x.y``)."""
+    parts: tuple[Part, ...] = ()
+    """All must hold."""
+    untested: str | None = Field(default=None, min_length=1)
+    """Why it is not tested."""
+
+    @model_validator(mode="after")
+    def _tested_or_not(self) -> Self:
+        if bool(self.parts) == (self.untested is not None):
+            raise ValueError("expected parts, or the reason why it is untested, and not both")
+        return self
+
+
+class Claims(Frozen):
+    """The claims file."""
+
+    level: float = Field(gt=0, lt=1)
+    """Probability of any false decision among all parts of a profile."""
+    claims: tuple[Claim, ...] = Field(min_length=1)
+    """In the paper's order."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        twice = [name for name, count in Counter(claim.id for claim in self.claims).items() if count > 1]
+        if twice:
+            raise ValueError(f"claims: the id {twice[0]!r} is there twice")
+        return self
+
+
+def load_claims(book: Path = paths.BOOK, notebooks: Path = paths.NOTEBOOKS) -> Claims:
+    """The claims of a book, checked against what they name.
+
+    Args:
+        book: folder with ``claims.yaml`` and ``paper_values.yaml``.
+        notebooks: folder of the chapters.
+
+    Raises:
+        ValueError: naming the claim and what is wrong with it: an unknown statistic or argument, a rule too
+            many or none, an id that is there twice, a path to no number, a chapter that is no notebook.
+    """
+    file = book / "claims.yaml"
+    try:
+        content = load_yaml(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("expected a mapping of fields")
+        claims = Claims.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{file}: {_explain(error, content)}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file}: {error}") from None
+    values = load_paper(book)
+    for claim in claims.claims:
+        if not (notebooks / f"{claim.chapter}.py").is_file():
+            raise ValueError(f"{file}: claim {claim.id!r}: no notebook {claim.chapter!r} in {notebooks}")
+        for label, path in claim.paper.items():
+            try:
+                printed(values, path)
+            except ValueError as error:
+                raise ValueError(f"{file}: claim {claim.id!r}: paper: {label}: {error}") from None
+    return claims
+
+
+def _explain(error: ValidationError, content: dict[str, Any]) -> str:
+    """The error in one line, with the claim's id where the place has its number."""
+    text, claims = explain(error), content.get("claims")
+    if not isinstance(claims, list):
+        return text
+    for number in sorted(range(len(claims)), reverse=True):
+        if isinstance(claims[number], dict) and "id" in claims[number]:
+            name = shown(claims[number]["id"])
+            text = text.replace(f"claims.{number}.", f"claim {name}: ")
+            text = text.replace(f"claims.{number}:", f"claim {name}:")
+    return text
+
+
+def load_paper(book: Path = paths.BOOK) -> dict[Any, Any]:
+    """The numbers that the paper prints.
+
+    Raises:
+        ValueError: if the file is not there or holds no mapping.
+    """
+    file = book / "paper_values.yaml"
+    try:
+        content = load_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file}: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: expected a mapping")
+    return content
+
+
+def printed(values: Mapping[Any, Any], path: str) -> float:
+    """The paper's number at a dotted path.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    at: Any = values
+    for step in path.split("."):
+        by_name = {str(key): value for key, value in at.items()} if isinstance(at, Mapping) else {}
+        if step not in by_name:
+            raise ValueError(f"{path!r} leads nowhere in the paper's values: no {step!r}")
+        at = by_name[step]
+    if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at):
+        raise ValueError(f"expected a number of the paper at {path!r}, got {shown(at)}")
+    return at

@@ -1,0 +1,70 @@
+"""Sec. 4.3, Fig. 5: what a step of the pruned bottleneck network takes, and what its training costs."""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from pat.study.experiments.evidence import Evidence, Sample
+from pat.study.experiments.speed import runs as speed
+from pat.study.plan.settings import Ratio
+from pat.study.store.measured import speed_folder
+from pat.study.store.speeds import Speeds, speeds_of
+
+
+def macs_difference(evidence: Evidence, ratio: Ratio) -> Sample:
+    """Multiply-accumulates of what pruning at initialisation leaves minus EPI's, as shares of the dense ones.
+
+    See :func:`~pat.study.experiments.speed.runs.macs_difference`.
+    """
+    table = _table(evidence)
+    return _of(evidence, speed.macs_difference(table, ratio), table, ratio, "init", "epi")
+
+
+def step_difference(evidence: Evidence, ratio: Ratio, first: speed.Choice, second: speed.Choice) -> Sample:
+    """Measured time of a training step of ``first`` minus that of ``second``, in dense steps.
+
+    See :func:`~pat.study.experiments.speed.runs.step_difference`; of latency-aware runs those with the
+    preset's first weight.
+    """
+    table, speeds = _table(evidence), _speeds(evidence)
+    found = _of(evidence, speed.step_difference(table, ratio, first, second), table, ratio, first, second)
+    if speeds is None or not found.values:
+        return found
+    folder = speed_folder(evidence.store.root, evidence.profile.name)
+    return replace(found, files=(folder / speeds.file,))
+
+
+def training_saving(evidence: Evidence, ratio: Ratio) -> Sample:
+    """Share of the dense training's multiply-accumulates that pruning by EPI saves."""
+    table = _table(evidence)
+    return _of(evidence, speed.training_saving(table, ratio), table, ratio, "epi")
+
+
+def cost_ratio(evidence: Evidence, ratio: Ratio) -> Sample:
+    """Multiply-accumulates of train, prune, finetune divided by those of pruning in training by EPI.
+
+    See :func:`~pat.study.experiments.speed.runs.cost_ratio`.
+    """
+    table = _table(evidence)
+    return _of(evidence, speed.cost_ratio(table, ratio), table, ratio, "epi")
+
+
+def _table(evidence: Evidence) -> pd.DataFrame:
+    """The runs of Fig. 5, with the step times that the store has."""
+    table = speed.speed_table(evidence.records, evidence.profile, _speeds(evidence))
+    latency = evidence.settings and evidence.settings.latency
+    aware = table["choice"] == "latency"
+    return table[~aware | (table["weight"] == latency.weights[0])] if latency else table[~aware]
+
+
+def _speeds(evidence: Evidence) -> Speeds | None:
+    return speeds_of(evidence.store.root, evidence.profile.name, evidence.records)
+
+
+def _of(
+    evidence: Evidence, values: "pd.Series[float]", table: pd.DataFrame, ratio: float, *choices: speed.Choice
+) -> Sample:
+    """With the runs of these choices and their dense runs behind the values."""
+    part = table[(table["ratio"] == ratio) & table["choice"].isin(choices)]
+    ids = {*part["id"], *part["dense"]}
+    return Sample.of(values, [record for record in evidence.records if record.id in ids])

@@ -1,0 +1,104 @@
+"""Sec. 3 and 4.5: how the structure moves while the bottleneck network trains, and what EPI says of it."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from pat.criteria import Criterion
+from pat.stability import similarity
+from pat.study.analysis.stability import epi_against_ratio, stability_table
+from pat.study.experiments.evidence import Evidence, Sample, paired
+from pat.study.experiments.oracle_sweep.statistics import trend
+from pat.study.plan.settings import Ratio
+from pat.study.store.record import Record
+
+
+def structure_settling(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
+    """How much more the reference epoch's final structure resembles the last one's than the first's does.
+
+    Psi(reference, last) - Psi(first, last) of the structures that Algorithm 1 leaves when it runs in those
+    epochs of the profile's contrast. A seed whose run collapsed left no structure and is missing.
+    """
+    contrast, grid = evidence.profile.contrast, evidence.grid("bottleneck", criterion).get(ratio, {})
+    left = {
+        (epoch, record.spec.seed): structure
+        for epoch in (contrast.first, contrast.reference, contrast.last)
+        for record in grid.get(epoch, [])
+        if (structure := _left(record)) is not None
+    }
+
+    def resemblance(epoch: int) -> Sample:
+        used = [r for at in (epoch, contrast.last) for r in grid.get(at, [])]
+        both = {s for at, s in left if at == epoch} & {s for at, s in left if at == contrast.last}
+        return Sample.of({s: similarity(left[epoch, s], left[contrast.last, s]) for s in sorted(both)}, used)
+
+    sides = resemblance(contrast.reference), resemblance(contrast.first)
+    return paired(lambda late, early: late - early, *sides)
+
+
+def structure_motion(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
+    """How much more the one-shot structure moves in the first third of a dense run than in its last third.
+
+    An epoch's motion is 1 - Psi(N_t, N_{t-1}); the mean over each third.
+    """
+    epochs = evidence.profile.recipe.epochs
+
+    def motion(run: pd.DataFrame) -> float:
+        moved = 1 - run.set_index("epoch")["previous"]
+        return float(
+            moved[moved.index < epochs // 3].mean() - moved[moved.index >= epochs - epochs // 3].mean()
+        )
+
+    return _by_seed(evidence, criterion, ratio, motion)
+
+
+def epi_trend(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
+    """Spearman's rank correlation of EPI and the epoch, over a dense run's epochs; 0 if EPI never changes."""
+
+    def rising(run: pd.DataFrame) -> float:
+        known = run.dropna(subset=["value"])
+        return trend(known["epoch"].tolist(), known["value"].tolist()) if len(known) > 2 else float("nan")
+
+    return _by_seed(evidence, criterion, ratio, rising)
+
+
+def epi_ratio_trend(evidence: Evidence, criterion: Criterion) -> Sample:
+    """Spearman's rank correlation of EPI and the pruning ratio, mean over a dense run's epochs."""
+    records = evidence.dense("bottleneck")
+    found = epi_against_ratio(stability_table(records))
+    return Sample.of(found[found["criterion"] == criterion].set_index("seed")["rho"], records)
+
+
+def structure_minus_mask(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
+    """Similarity of structures minus Jaccard index of masks, where structures have settled.
+
+    Both as means over the look-back window (Eq. 6), in the last third of a dense run's epochs.
+    """
+    epochs = evidence.profile.recipe.epochs
+    records, table = _watched(evidence, criterion, ratio)
+    late = table[table["epoch"] >= epochs - epochs // 3]
+    means = late.pivot_table(index="seed", columns="measure", values="value")
+    if means.empty:
+        return Sample()
+    return Sample.of(means["EPI"] - means["mask Jaccard"], records)
+
+
+def _left(record: Record) -> dict[str, int] | None:
+    """Channels per layer that Algorithm 1 left."""
+    return next((epoch.structure for epoch in record.history if epoch.phase == "prune"), None)
+
+
+def _watched(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> tuple[list[Record], pd.DataFrame]:
+    """The dense runs, and what was watched in them at one criterion and ratio."""
+    records = evidence.dense("bottleneck")
+    table = stability_table(records)
+    return records, table[(table["criterion"] == criterion) & (table["ratio"] == ratio)]
+
+
+def _by_seed(
+    evidence: Evidence, criterion: Criterion, ratio: Ratio, value: Callable[[pd.DataFrame], float]
+) -> Sample:
+    """A value of each dense run's EPI curve, from its rows of the stability table."""
+    records, table = _watched(evidence, criterion, ratio)
+    runs = table[table["measure"] == "EPI"].groupby("seed")
+    return Sample.of({int(str(seed)): value(run) for seed, run in runs}, records)

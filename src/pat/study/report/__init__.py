@@ -1,0 +1,1 @@
+"""From records to the book: notebooks, facts, pages, the built site."""

@@ -1,0 +1,337 @@
+"""Facts: all that the book's pages quote, from records into ``book/_generated/``."""
+
+import argparse
+import json
+import operator
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pat.files import paths
+from pat.files.atomic import write_whole
+from pat.study.analysis.runs import runs_table
+from pat.study.claims.claims import CONFIRMATORY, Claims, load_claims, load_paper
+from pat.study.claims.verdicts import Study, count, decide
+from pat.study.experiments.evidence import Evidence
+from pat.study.experiments.window.tables import window_differences, window_regrets
+from pat.study.plan.profile import Profile, load_profile
+from pat.study.report import pages, supply
+from pat.study.store import AnyStore, bench, open_store
+from pat.study.store.record import DamagedRecord, claims_checksum
+
+OUTPUT = Path("_generated") / "results.json"
+"""What substitutions quote, below the book's folder."""
+
+EVIDENCE = Path("_generated") / "evidence.md"
+"""The records behind every number, included by the page of evidence."""
+
+EXPLORATORY = "study"
+"""The preset whose seeds had been seen when the rules were written."""
+
+
+def gather(profile: Profile, store: AnyStore, claims: Claims, preset: str | None = None) -> Study:
+    """A profile's runs and verdicts: of the preset, or of the confirmatory one, or else the exploratory one.
+
+    Raises:
+        ValueError: for an unknown preset, or if the store has no run of it.
+    """
+    known = {*profile.sweeps, *profile.experiments}
+    wanted = [preset] if preset else [name for name in (CONFIRMATORY, EXPLORATORY) if name in known]
+    for name in wanted:
+        evidence = Evidence(profile, name, store)
+        if evidence.records:
+            return Study(evidence, decide(claims, evidence))
+    presets = " or ".join(wanted) or "any"
+    raise ValueError(f"no run of profile {profile.name!r}, preset {presets}, in {store.root}")
+
+
+def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> dict[str, Any]:
+    """What the pages quote.
+
+    Args:
+        studies: of each profile, the book's main one first.
+        claims: what they decided.
+        book: its folder; chapters are linked as far as its table of contents has them.
+
+    Returns:
+        Texts in Markdown (``summary``, ``lead``, ``scale``, ``verdicts``, ``decided``, ``checksums``,
+        ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``, ``environment``, and of the
+        installed dependencies ``licences`` and ``licences_indirect``); ``faults`` has the fault bench's.
+    """
+    return {
+        "summary": "\n\n".join([NOT_THE_PAPERS, *map(_summary, studies)]),
+        "lead": "\n\n".join([NOT_THE_PAPERS, *(_lead(study, book) for study in studies)]),
+        "scale": _scale(studies),
+        "verdicts": _verdicts(studies, book),
+        "decided": _decided(claims, studies),
+        "checksums": _checksums(studies, claims_checksum(book)),
+        "outcomes": _outcomes(studies),
+        "hours": _hours(studies),
+        "cost": _cost(studies),
+        "runs": _runs(studies),
+        "environment": _environment(studies),
+        "faults": bench.facts(_bench(studies[0].evidence.store)),
+        "licences": supply.licences(),
+        "licences_indirect": supply.indirect(),
+    }
+
+
+NOT_THE_PAPERS = (
+    "The paper trained ResNet34, ResNet50 and MobileNetV1 on ImageNet for 90 epochs. **No number measured "
+    "here is the paper's, or comparable with it in size;** signs and shapes are what can be compared."
+)
+
+
+def _summary(study: Study) -> str:
+    """A profile's scale and how many claims held at it."""
+    text = f"**{study.profile.title}** ({_size(study)}). {pages.counted(study.verdicts)}"
+    if study.evidence.preset == CONFIRMATORY:
+        return text
+    return text + (
+        f" These runs, preset `{study.evidence.preset}`, are exploratory: their seeds had been seen when the "
+        "rules were written, so that they confirm nothing."
+    )
+
+
+def _lead(study: Study, book: Path) -> str:
+    return "\n\n".join(filter(None, [_summary(study), pages.lead(study.verdicts), _window(study, book)]))
+
+
+def _window(study: Study, book: Path) -> str:
+    """When EPI can act at all in a schedule of this length, and what it would lose if it could earlier."""
+    profile, epochs = study.profile, study.profile.recipe.epochs
+    first, third = profile.tracking.look_back + profile.patience + 1, epochs // 3
+    if first <= third:
+        return ""
+    return (
+        f"With its look-back and patience EPI can prune in epoch {first} of {epochs} at the earliest, after "
+        f"the pre-defined epoch {third}; in the paper's longer schedule it is well before. Where claims "
+        f"compare the two, or costs, EPI is at that disadvantage here. {_scaled(study, book)}"
+    ).strip()
+
+
+def _scaled(study: Study, book: Path) -> str:
+    """What EPI loses if its window fits the schedule, on all networks together, if that was run."""
+    evidence, profile = study.evidence, study.profile
+    window = evidence.settings.window if evidence.settings else None
+    if window is None:
+        return ""
+    records = (*evidence.experiment("window"), *evidence.experiment("policies"))
+    found = window_differences(window_regrets(records, profile, window, evidence.sweep_name), profile)
+    if found.empty:
+        return ""
+    own, other = (f"{found[name].mean():.1f}" for name in ("epoch_own", "epoch_other"))
+    less, more = (found["difference"][side(found["difference"], 0)] for side in (operator.lt, operator.gt))
+    return (
+        "Looked at afterwards, so exploratory and part of no verdict: with look-back and patience scaled to "
+        f"the schedule ({window.look_back} and {window.patience}), EPI prunes in epoch {other} instead of "
+        f"{own} on average; of {_many(len(found), 'pair')} of network and criterion it loses less in "
+        f"{len(less)}{_up_to(less)} and more in {len(more)}{_up_to(more)}, see "
+        f"{_chapters(book, profile.name)('policies')}."
+    )
+
+
+def _up_to(differences: "pd.Series[float]") -> str:
+    return f" (by up to {differences.abs().max():.1f} points)" if len(differences) else ""
+
+
+def _size(study: Study) -> str:
+    records = study.evidence.records
+    seeds = len({record.spec.seed for record in records})
+    return f"{study.profile.recipe.epochs} epochs, {_many(seeds, 'seed')}, {_many(len(records), 'run')}"
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _scale(studies: Sequence[Study]) -> str:
+    texts = []
+    for study in studies:
+        profile, originals = study.profile, ("ResNet50", "ResNet34", "MobileNetV1")
+        pairs = zip(profile.architectures, originals, strict=False)
+        networks = ", ".join(f"{own} for {original}" for own, original in pairs)
+        texts.append(f"- **{profile.name}**: {profile.title}; {networks}; {_size(study)}. {profile.purpose}")
+    return "\n".join(texts)
+
+
+def _verdicts(studies: Sequence[Study], book: Path) -> str:
+    paper, texts = load_paper(book), []
+    for study in studies:
+        name, main = study.profile.name, study is studies[0]
+        rest = "" if main else " Claims without runs at this scale are left out."
+        texts.append(f"**{study.profile.title}**, {_size(study)}.{rest}")
+        texts.append(pages.table(study, paper, _chapters(book, name), all_claims=main))
+    return "\n\n".join(texts)
+
+
+def _chapters(book: Path, profile: str) -> pages.Link:
+    """Links to the chapters that the table of contents has."""
+    contents = book / "_toc.yml"
+    known = contents.read_text(encoding="utf-8").split() if contents.is_file() else []
+
+    def link(name: str) -> str:
+        title, page = name.replace("_", " ").capitalize(), f"executed/{profile}/{name}"
+        return f"[{title}]({page}.ipynb)" if page in known else title
+
+    return link
+
+
+def _decided(claims: Claims, studies: Sequence[Study]) -> str:
+    numbers = " and ".join(str(study.tested_parts) for study in studies)
+    return (
+        "Each claim has parts, each part a statistic that gives one number a seed, and a rule that was fixed "
+        "before the runs that decide it (seeds 0 to 2 of the digits had been seen, and are left out). A part "
+        "*holds* or *fails* if a t-test over seeds says so at the level "
+        f"{claims.level:g}, after Holm's correction for all parts that have runs at its scale (here "
+        f"{numbers}); otherwise it is *open*, and where its own 95 % interval would have decided it, that is "
+        "said. A claim is *reproduced* if all its parts hold, *not reproduced* if all fail, *partly "
+        "reproduced* if some hold and some fail, and otherwise *not decidable at this scale*. "
+        + " ".join(_power(claims, study) for study in studies)
+    )
+
+
+def _power(claims: Claims, study: Study) -> str:
+    """How large an effect has to be for the first part to be decided."""
+    from scipy import stats
+
+    n = len({record.spec.seed for record in study.evidence.records})
+    if n < 2 or not study.tested_parts:
+        return ""
+    needed = stats.t.ppf(1 - claims.level / (2 * study.tested_parts), n - 1) / n**0.5
+    return (
+        f"With {n} seeds and {study.tested_parts} parts ({study.profile.name}) the mean has to lie about "
+        f"{needed:.1f} standard deviations of the values from the bound for a first part to be decided, so "
+        "that *not decidable* says at least as much about the number of seeds as about the scale."
+    )
+
+
+def _checksums(studies: Sequence[Study], present: str | None) -> str:
+    """How many records can show that the rules came first."""
+    found = Counter(r.provenance.claims for study in studies for r in study.evidence.records)
+    total, same, none = found.total(), found[present] if present else 0, found[None]
+    text = (
+        f"Of {_many(total, 'run')} that claims are decided from, {same} carry the checksum of the claims "
+        "file as it stands: its rules were there before they were trained."
+    )
+    if same < total:
+        text += f" {none} carry none and {total - same - none} another version's; those are exploratory."
+    return text
+
+
+def _outcomes(studies: Sequence[Study]) -> list[dict[str, str]]:
+    return [
+        {"Scale": s.profile.name, **{name.capitalize(): str(n) for name, n in count(s.verdicts).items()}}
+        for s in studies
+    ]
+
+
+def _hours(studies: Sequence[Study]) -> str:
+    texts = []
+    for study in studies:
+        seconds = sum(record.provenance.seconds for record in study.evidence.records)
+        texts.append(f"{seconds / 3600:.1f} device-hours for {study.profile.name}")
+    return f"Training the runs behind the verdicts took {' and '.join(texts)}, shared epochs counted once."
+
+
+def _cost(studies: Sequence[Study]) -> list[dict[str, str]]:
+    """Time of training, on the machine that did it, by kind of run."""
+    rows = []
+    for study in studies:
+        records, profile = study.evidence.records, study.profile
+        table = runs_table(records).assign(kind=[record.spec.experiment for record in records])
+        threads = f", {_many(profile.threads, 'thread')}" if profile.device == "cpu" else ""
+        for (hardware, kind), part in table.groupby(["hardware", "kind"], sort=True):
+            rows.append(
+                {
+                    "Scale": study.profile.name,
+                    "Runs of": str(kind),
+                    "Number": str(len(part)),
+                    "Device-hours": f"{part['seconds'].sum() / 3600:.2f}",
+                    "Device": f"{hardware}{threads}",
+                }
+            )
+    return rows
+
+
+def _runs(studies: Sequence[Study]) -> list[dict[str, str]]:
+    rows = []
+    for study in studies:
+        table = runs_table(study.evidence.records)
+        for (network, pruning), part in table.groupby(["architecture", "pruning"], sort=True):
+            rows.append(
+                {
+                    "Scale": study.profile.name,
+                    "Network": str(network),
+                    "Pruning": str(pruning),
+                    "Runs": str(len(part)),
+                    "Done": _ended(part, "done"),
+                    "Collapsed": _ended(part, "collapsed"),
+                    "Failed": _ended(part, "failed"),
+                    "Minutes of training": f"{part['seconds'].sum() / 60:.1f}",
+                }
+            )
+    return rows
+
+
+def _bench(store: AnyStore) -> bench.Bench | None:
+    try:
+        return bench.read_bench(bench.bench_file(store.root))
+    except FileNotFoundError:
+        return None
+
+
+def _ended(runs: pd.DataFrame, status: str) -> str:
+    return str(int((runs["status"] == status).sum()))
+
+
+def _environment(studies: Sequence[Study]) -> list[dict[str, str]]:
+    """Each distinct environment with the number of runs it made."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    for origin in (record.provenance for study in studies for record in study.evidence.records):
+        packages = ", ".join(f"{name} {version}" for name, version in origin.packages.items())
+        commit = origin.commit[:12] + ("+" if origin.commit.endswith("+") else "") if origin.commit else "–"
+        counts[(origin.hardware, origin.os, origin.python, packages, commit)] += 1
+    names = ("Hardware", "System", "Python", "Packages", "Commit (+: with changes)")
+    return [{**dict(zip(names, key, strict=True)), "Runs": str(n)} for key, n in counts.items()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the book's facts: ``python -m pat.study.report.facts --profile digits --store runs``."""
+    parser = argparse.ArgumentParser(prog="python -m pat.study.report.facts", description=main.__doc__)
+    parser.add_argument(
+        "--profile", nargs="+", default=["digits"], help="whose runs, the book's main profile first"
+    )
+    parser.add_argument(
+        "--preset", help=f"which runs of them (default: {CONFIRMATORY} or, without any, {EXPLORATORY})"
+    )
+    parser.add_argument("--store", default=str(paths.STORE), help="folder of the runs")
+    parser.add_argument("--book", type=Path, default=paths.BOOK, help="folder of the book")
+    options = parser.parse_args(arguments)
+    try:
+        claims, store = load_claims(options.book), open_store(options.store)
+        first, *others = [load_profile(name) for name in dict.fromkeys(options.profile)]
+        studies = [gather(first, store, claims, options.preset)]
+        for profile in others:
+            try:
+                studies.append(gather(profile, store, claims, options.preset))
+            except DamagedRecord:
+                raise  # not the same as a profile without runs
+            except ValueError as error:
+                print(f"facts: {error}; left out", file=sys.stderr)
+        content = facts(studies, claims, options.book)
+        evidence = "\n".join(pages.evidence_page(study, options.book) for study in studies)
+    except ValueError as error:
+        print(f"facts: {error}", file=sys.stderr)
+        return 2
+    write_whole(options.book / OUTPUT, (json.dumps(content, indent=1) + "\n").encode())
+    write_whole(options.book / EVIDENCE, evidence.encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,379 @@
+"""Notebooks: from their one source to executed copies for the book.
+
+`notebooks/NAME.py` (jupytext, py:percent) is the only source. It becomes an ipynb, papermill puts
+`notebooks/params/<profile>/NAME.yaml` into it and runs it in this interpreter's own environment,
+and the result lies, whole or not at all, at `book/executed/<profile>/NAME.ipynb`. Notebooks are
+analysis of stored runs and quick, so they are always executed; what is expensive is in the store.
+"""
+
+import argparse
+import ast
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import jupytext
+import papermill
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from papermill.exceptions import PapermillExecutionError
+
+from pat.files.atomic import staging
+from pat.files.paths import BOOK, NOTEBOOKS
+from pat.files.plain import shown
+from pat.files.plain_yaml import load_yaml
+from pat.study.plan.profile import load_profile
+from pat.study.report.executed import NotebookError, first_line, plain, problems, tidy, write_notebook
+from pat.study.runs.workers import follow_parent
+
+_KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+class OwnKernelManager(AsyncKernelManager):
+    """Starts notebooks in the running interpreter's environment.
+
+    Kernels are usually looked up by name, and a kernel of that name in the user's home would win.
+    """
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(
+            argv=[
+                *(sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
+                "--IPKernelApp.log_level=ERROR",
+            ],
+            language="python",
+            display_name=_KERNELSPEC["display_name"],
+            # Figures as data: the script that draws them is on the book's pages once.
+            env={
+                "PLOTLY_RENDERER": "plotly_mimetype",
+                "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm misses widgets nobody wants
+            },
+        )
+
+
+def list_notebooks(notebooks_dir: Path | None = None) -> list[str]:
+    """The names of all notebooks, sorted."""
+    return sorted(path.stem for path in (notebooks_dir or NOTEBOOKS).glob("*.py"))
+
+
+def list_profiles(notebooks_dir: Path | None = None) -> list[str]:
+    """The profiles for which there are parameter files, sorted."""
+    folder = (notebooks_dir or NOTEBOOKS) / "params"
+    return sorted(path.name for path in folder.glob("*") if path.is_dir())
+
+
+def notebooks_of(profile: str, notebooks_dir: Path | None = None) -> list[str]:
+    """The names of the notebooks that have a parameters file for `profile`; all, if it has no such folder.
+
+    Raises ValueError for an unknown profile, listing the known ones.
+    """
+    folder = notebooks_dir or NOTEBOOKS
+    load_profile(profile)
+    own = {path.stem for path in (folder / "params" / profile).glob("*.yaml")}
+    return [name for name in list_notebooks(folder) if name in own or profile not in list_profiles(folder)]
+
+
+def read_parameters(name: str, profile: str, notebooks_dir: Path | None = None) -> dict[str, Any]:
+    """What `notebooks/params/<profile>/<name>.yaml` says; an empty file says nothing, nor does a profile
+    without such a folder, as one of the user's own.
+
+    Raises ValueError if the profile is unknown, has files but none for this notebook, or the file is not
+    a mapping or is for another profile.
+    """
+    folder = notebooks_dir or NOTEBOOKS
+    if name not in list_notebooks(folder):
+        raise ValueError(f"unknown notebook {name!r}; known: {', '.join(list_notebooks(folder))}")
+    known = notebooks_of(profile, folder)
+    if name not in known:
+        raise ValueError(
+            f"notebook {name!r} has no parameters file for profile {profile!r}; "
+            f"those that have one: {', '.join(known)}"
+        )
+    path = folder / "params" / profile / f"{name}.yaml"
+    if not path.is_file():
+        return {}
+    try:
+        values = load_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must be a mapping of parameters, got {type(values).__name__}")
+    if values.get("profile", profile) != profile:
+        raise ValueError(f"{path} is for profile {profile!r}, but says {shown(values['profile'])}")
+    return values
+
+
+def check_preset(preset: str, profile: str) -> None:
+    """Refuses a preset that a profile has neither as a sweep nor for its experiments.
+
+    Raises ValueError, listing those that it has.
+    """
+    scale = load_profile(profile)
+    known = list(dict.fromkeys([*scale.sweeps, *scale.experiments]))
+    if preset not in known:
+        raise ValueError(f"profile {profile!r} has no preset {preset!r}; it has {', '.join(known) or 'none'}")
+
+
+def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks `parameters` against the `parameters` cell of `notebook` (a .py source).
+
+    Returns the cell's own literals by name.
+    Raises ValueError, before anything runs, for a name that the cell does not define, a value of
+    another kind than the cell's literal (a number for a text, a single value for a list), or one
+    that has no literal (bytes, a date).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / f"{notebook.stem}.ipynb"
+        write_notebook(_convert(notebook), target)
+        known = papermill.inspect_notebook(target)
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ValueError(
+            f"notebook {notebook.stem!r} has no parameter {', '.join(map(repr, unknown))}; "
+            f"known: {', '.join(known) or 'none'}"
+        )
+    literals: dict[str, Any] = {}
+    for name, entry in known.items():
+        try:
+            literals[name] = ast.literal_eval(entry["default"])
+        except (ValueError, SyntaxError) as error:
+            raise ValueError(
+                f"notebook {notebook.stem!r}: parameter {name!r} must be a literal, got {entry['default']}"
+            ) from error
+    for name, value in parameters.items():
+        _check_literal(notebook, name, value)
+        expected, given = _kind(literals[name]), _kind(value)
+        if None not in (literals[name], value) and expected != given:
+            raise ValueError(
+                f"notebook {notebook.stem!r}: parameter {name!r} is a {expected}, got {shown(value)}, "
+                f"a {given}"
+            )
+    return literals
+
+
+def _check_literal(notebook: Path, name: str, value: Any) -> None:
+    """papermill writes values into the notebook's source. It knows how to write these; of everything else,
+    such as YAML's bytes, it writes the text between quotation marks, and what is in it may end them."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValueError(
+                    f"notebook {notebook.stem!r}: parameter {name!r} has a key that is no text, {shown(key)}"
+                )
+            _check_literal(notebook, name, item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_literal(notebook, name, item)
+    elif not (value is None or isinstance(value, str | bool | int | float)):
+        raise ValueError(
+            f"notebook {notebook.stem!r}: parameter {name!r} has a value of a kind that is no literal, "
+            f"{shown(value)}"
+        )
+
+
+def execute(
+    names: Iterable[str],
+    profile: str,
+    *,
+    out_dir: Path,
+    preset: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    jobs: int = 2,
+    notebooks_dir: Path | None = None,
+    report: Callable[[str], None] = print,
+) -> list[Path]:
+    """Executes notebooks with their parameters for `profile`, up to `jobs` at a time.
+
+    A `preset` is the value of the parameter of that name, for the notebooks that have it; `parameters` go
+    over it, and both over those of the file. Everything is checked before anything runs. Each notebook runs
+    in a process of its own, from the folder above `notebooks_dir`. One that fails leaves no `NAME.ipynb` in
+    `out_dir` but a `NAME.failed.ipynb`; the others are finished.
+
+    Returns the paths of the executed notebooks, in the order of `names`.
+    Raises ValueError for bad input, NotebookError naming notebook and cell if any failed.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    folder = notebooks_dir or NOTEBOOKS
+    if preset is not None:
+        check_preset(preset, profile)
+    tasks = []
+    for name in names:
+        source, values = folder / f"{name}.py", {"profile": profile, **read_parameters(name, profile, folder)}
+        if preset is not None and "preset" in check_parameters(source, values):
+            values["preset"] = preset
+        values |= parameters or {}
+        check_parameters(source, values)
+        tasks.append(_Task(name, source.resolve(), values, (out_dir / f"{name}.ipynb").resolve()))
+    out_dir.mkdir(parents=True, exist_ok=True)
+    failures: list[str] = []
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=follow_parent) as pool:
+        running = {pool.submit(_run, task): task for task in tasks}
+        for done in as_completed(running):
+            task = running[done]
+            try:
+                seconds, said = done.result()
+            except NotebookError as error:
+                failures.append(str(error))
+                report(f"{task.name}: failed")
+                continue
+            report(f"{task.name}: executed in {seconds:.0f} s")
+            for text in said:
+                report(f"{task.name}: standard error of {text}")
+    if failures:
+        raise NotebookError("\n\n".join(failures))
+    return [task.target for task in tasks]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One notebook to execute."""
+
+    name: str
+    source: Path
+    parameters: dict[str, Any]
+    target: Path
+
+
+def _run(task: _Task) -> tuple[float, list[str]]:
+    """Executes one notebook in this process; seconds, and what it wrote to standard error."""
+    start = perf_counter()
+    failed = task.target.with_name(f"{task.name}.failed.ipynb")
+    task.target.unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
+    # Beside the target: a finished file is moved there, and a move is whole on one file system.
+    with staging(task.target.parent, task.name) as folder:
+        source, output = folder / "source.ipynb", folder / f"{task.name}.ipynb"
+        content = _convert(task.source)
+        _name_figures(content, str(task.parameters.get("profile", "")))
+        write_notebook(content, source)
+        try:
+            notebook = papermill.execute_notebook(
+                source,
+                output,
+                task.parameters,
+                cwd=task.source.parents[1],
+                progress_bar=False,
+                kernel_manager_class=OwnKernelManager,
+                coalesce_streams=True,
+            )
+        except Exception as error:
+            if output.is_file():
+                os.replace(output, failed)
+            raise NotebookError(_describe(task.name, error, failed)) from None
+        said = tidy(notebook)
+        write_notebook(notebook, output)
+        found = problems(notebook)
+        os.replace(output, failed if found else task.target)
+    if found:
+        raise NotebookError(f"notebook {task.name!r}: {'; '.join(found)} (see {failed})")
+    return perf_counter() - start, said
+
+
+def _describe(name: str, error: Exception, failed: Path) -> str:
+    """One message for whatever stopped a notebook: cell error, dead kernel, unreadable source."""
+    if not isinstance(error, PapermillExecutionError):
+        return f"notebook {name!r} stopped: {type(error).__name__}: {plain(str(error))}"
+    trace = plain("\n".join(error.traceback))
+    return (
+        f"notebook {name!r} failed in cell In [{error.exec_count}] ({first_line(error.source)}) "
+        f"with {error.ename}: {plain(error.evalue)}\n{trace}\nThe notebook up to there: {failed}"
+    )
+
+
+def _convert(source: Path) -> Any:
+    """The ipynb form of a py:percent source, with the kernel that we start for it."""
+    if not source.is_file():
+        raise ValueError(f"notebook source {source} does not exist")
+    notebook = jupytext.read(source, fmt="py:percent")
+    notebook.metadata["kernelspec"] = dict(_KERNELSPEC)
+    notebook.metadata.pop("jupytext", None)
+    return notebook
+
+
+def _name_figures(notebook: Any, profile: str) -> None:
+    """A chapter may stand in the book once a profile, and a figure's name only once."""
+    for cell in notebook.cells:
+        figure = cell.metadata.get("mystnb", {}).get("figure", {})
+        if "name" in figure and profile:
+            figure["name"] = f"{figure['name']}-{profile}"
+
+
+def _kind(value: Any) -> str:
+    kinds: list[tuple[Any, str]] = [
+        (bool, "true/false"),
+        ((int, float), "number"),
+        (str, "text"),
+        ((list, tuple), "list"),
+        (dict, "mapping"),
+    ]
+    return next((name for types, name in kinds if isinstance(value, types)), type(value).__name__)
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The parameters on the command line; only named notebooks can take some of their own."""
+    if options.parameter and not options.names:
+        raise ValueError("-p needs the names of the notebooks that it is for")
+    given = {} if options.store is None else {"store": options.store}
+    for name, value in options.parameter:
+        try:
+            given[name] = load_yaml(value)
+        except ValueError as error:
+            raise ValueError(f"-p {name}: {shown(value)} is not valid YAML: {error}") from error
+    return given
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line: 0 if all notebooks ran, 1 if one failed, 2 for bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pat.study.report.notebooks",
+        description="Execute the notebooks of a profile for the book.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks; default: all of them")
+    parser.add_argument("--profile", required=True, help="profile, e.g. digits")
+    parser.add_argument("--preset", help="which runs of the profile, such as quick (minutes) or full")
+    parser.add_argument("--store", help="run store, relative to the project's root")
+    parser.add_argument(
+        *("-p", "--parameter"), nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="a parameter of the notebooks named, its value as in YAML; an unknown name is refused",
+    )  # fmt: skip
+    parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time (default 2)")
+    parser.add_argument("--out", type=Path, help="default: book/executed/<profile>, or <profile>-<preset>")
+    options = parser.parse_args(argv)
+    out_dir = options.out or BOOK / "executed" / "-".join(filter(None, (options.profile, options.preset)))
+    try:
+        names = options.names or notebooks_of(options.profile)
+        if options.store and not (NOTEBOOKS.parent / options.store).exists():
+            print(
+                f"store {options.store} is not there yet: every run that is needed will be trained",
+                flush=True,
+            )
+        execute(
+            names,
+            options.profile,
+            out_dir=out_dir,
+            preset=options.preset,
+            parameters=_given(options),
+            jobs=options.jobs,
+        )
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except NotebookError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

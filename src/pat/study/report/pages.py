@@ -1,0 +1,269 @@
+"""Verdicts as Markdown: the front page's lead and table, and the page of evidence behind every number."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any
+
+from pat.study.claims.claims import Claim, Part, printed
+from pat.study.claims.statistics import STATISTICS
+from pat.study.claims.verdicts import (
+    DECIDED,
+    NOT,
+    NOT_RUN,
+    NOT_TESTED,
+    OPEN,
+    PARTLY,
+    REPRODUCED,
+    Finding,
+    Study,
+    Verdict,
+    count,
+)
+
+CENTRAL = "epi-is-the-oracle"
+"""Id of the claim that the paper stands on."""
+
+Link = Callable[[str], str]
+"""A chapter's name in, its title out, as a link if the book has it."""
+
+_REGRETS = ("policy_regret", "regret_difference")
+
+_DIGITS = {"points": 1, "of dense": 2, "": 2}
+
+
+def counted(verdicts: Sequence[Verdict]) -> str:
+    """How the claims of a profile came out, in one sentence."""
+    found = count(verdicts)
+    tested = sum(found[verdict] for verdict in DECIDED)
+    rest = [f"{found[verdict]} {verdict}" for verdict in (NOT_RUN, NOT_TESTED) if found[verdict]]
+    return (
+        f"Of {tested} claims tested at this scale, {found[REPRODUCED]} are reproduced, {found[PARTLY]} "
+        f"partly, {found[NOT]} not, and {found[OPEN]} cannot be decided"
+        + (f"; {', '.join(rest)}." if rest else ".")
+    )
+
+
+def lead(verdicts: Sequence[Verdict]) -> str:
+    """What held and what did not, to be read in a minute: the central claim, and a card a verdict."""
+    cards = []
+    for verdict in (REPRODUCED, PARTLY, NOT, OPEN):
+        own = [item for item in verdicts if item.verdict == verdict]
+        if own:
+            text = _undecided(own) if verdict == OPEN else _bullets(own)
+            title = f"{verdict.capitalize()}: {len(own)}"
+            width = ":columns: 12\n" if verdict == OPEN else ""  # the longest list
+            cards.append(
+                f"::::{{grid-item-card}} {title}\n{width}:class-card: {_css(verdict)}\n\n{text}\n::::"
+            )
+    texts = [_central(item) for item in verdicts if item.claim.id == CENTRAL and item.verdict in DECIDED]
+    if cards:
+        grid = [":::::{grid} 1 1 2 2", ":gutter: 3", ":class-container: lead", "", *cards, ":::::"]
+        texts.append("\n".join(grid))
+    if rest := [item for item in verdicts if item.verdict == NOT_RUN]:
+        texts.append("Not run at this scale: " + " ".join(item.claim.claim for item in rest))
+    return "\n\n".join(texts)
+
+
+def _central(verdict: Verdict) -> str:
+    """The paper's main claim, with what was measured of it."""
+    parts = "; ".join(
+        f"{finding.part.name} {_measured(finding)}, claimed {_rule(finding.part)}"
+        for finding in verdict.findings
+        if finding.interval is not None
+    )
+    return (
+        f"**The central claim.** {verdict.claim.claim} Here: **{verdict.verdict}**. What EPI with the "
+        f"paper's threshold loses against the oracle, mean over ratios: {parts}."
+    )
+
+
+def _bullets(verdicts: Sequence[Verdict]) -> str:
+    return "\n".join(f"- {item.claim.claim}{_networks(item)}" for item in verdicts)
+
+
+def _networks(verdict: Verdict) -> str:
+    """The networks that a claim was held against, where its parts name them."""
+    named = [str(part.arguments["network"]) for part in verdict.claim.parts if "network" in part.arguments]
+    return f" ({', '.join(dict.fromkeys(named))})" if named else ""
+
+
+def _undecided(verdicts: Sequence[Verdict]) -> str:
+    """Claims that are open, by what their parts' own intervals would say."""
+    texts = []
+    for verdict, words in (
+        (REPRODUCED, "all parts would hold"),
+        (PARTLY, "some would hold, some fail"),
+        (NOT, "all would fail"),
+    ):
+        own = [item for item in verdicts if item.uncorrected == verdict]
+        if own:
+            texts.append(f"{words.capitalize()} by their own 95 % intervals ({len(own)}):\n\n{_bullets(own)}")
+    rest = [item for item in verdicts if item.uncorrected == OPEN]
+    texts += [f"Without a clear side ({len(rest)}):\n\n{_bullets(rest)}"] if rest else []
+    return "\n\n".join(texts)
+
+
+def table(study: Study, paper: Mapping[Any, Any], chapter: Link, *, all_claims: bool = True) -> str:
+    """The table of verdicts, one row a claim, in a division that the book's script adds filters to.
+
+    Args:
+        study: of one profile.
+        paper: the paper's values.
+        chapter: see :data:`Link`.
+        all_claims: whether to show claims without runs too.
+    """
+    head = ["The paper claims", "Its number", "Measured here: mean [95 % interval]", "Verdict"]
+    rows = [head, ["---"] * len(head)]
+    collapsed = _collapsed(study)
+    for verdict in study.verdicts:
+        if all_claims or verdict.verdict in DECIDED:
+            rows.append(_row(verdict, study.profile.name, paper, chapter, collapsed))
+    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return f"::::{{div}} verdicts\n{text}\n::::"
+
+
+def _collapsed(study: Study) -> AbstractSet[str]:
+    return {record.id for record in study.evidence.records if record.status == "collapsed"}
+
+
+def _row(
+    verdict: Verdict, name: str, paper: Mapping[Any, Any], chapter: Link, collapsed: AbstractSet[str]
+) -> list[str]:
+    claim = verdict.claim
+    numbers = [f"{label}: {printed(paper, path):g}" for label, path in claim.paper.items()]
+    measured = [
+        _part(finding, _label(name, claim, number), collapsed)
+        for number, finding in enumerate(verdict.findings, 1)
+    ]
+    return [
+        f"{claim.claim}<br>[{claim.where}]{{.where}}<br>{chapter(claim.chapter)}",
+        _lines(numbers),
+        _lines([claim.untested] if claim.untested else measured),
+        "<br>".join(filter(None, [_badge(verdict.verdict), verdict.counts, _alone(verdict)])),
+    ]
+
+
+def _alone(verdict: Verdict) -> str:
+    """What an open claim's parts would say by their own intervals, if that is clear."""
+    clear = verdict.verdict == OPEN and verdict.uncorrected != OPEN
+    return f"[uncorrected: {verdict.uncorrected}]{{.where}}" if clear else ""
+
+
+def _part(finding: Finding, label: str, collapsed: AbstractSet[str]) -> str:
+    name, found = finding.part.name, finding.interval
+    if found is None:
+        return f"{name}: not run"
+    measured = f"{{ref}}`{_measured(finding)} <{label}>`"
+    return (
+        f"{name}: {measured}, n = {found.n}{_fallen(finding, collapsed)}; claimed {_rule(finding.part)}: "
+        f"{_outcome(finding)}"
+    )
+
+
+def _fallen(finding: Finding, collapsed: AbstractSet[str]) -> str:
+    """How many of the runs behind a number are of networks that collapsed: their accuracy is a constant's."""
+    behind = {run_id for ids in finding.sample.records.values() for run_id in ids}
+    fallen = len(behind & collapsed)
+    return f" ({fallen} of the {len(behind)} runs behind it collapsed)" if fallen else ""
+
+
+def evidence_page(study: Study, book: Path) -> str:
+    """Every part of a profile's claims: rule, tests, values, and links to the records behind each value.
+
+    Args:
+        study: of one profile.
+        book: folder of the page, which the links start from.
+    """
+    name, by_id = study.profile.name, {record.id: record for record in study.evidence.records}
+
+    def to(file: Path) -> str:
+        return f"<path:{Path(os.path.relpath(str(file), str(book))).as_posix()}>"
+
+    def links(seed: int, finding: Finding) -> str:
+        specs = {run_id: by_id[run_id].spec for run_id in finding.sample.records[seed]}
+        found = [
+            f'[{run_id[:8]}]({to(study.evidence.store.file(spec))} "{spec.title}")'
+            for run_id, spec in specs.items()
+        ]
+        return " ".join(found + [f"[{file.name}]({to(file)})" for file in finding.sample.files])
+
+    blocks, collapsed = [f"## {study.profile.title}"], _collapsed(study)
+    for verdict in study.verdicts:
+        claim = verdict.claim
+        blocks.append(f"({_label(name, claim)})=\n### {claim.claim}")
+        blocks.append(" ".join(filter(None, [f"{claim.where}.", _badge(verdict.verdict), verdict.counts])))
+        blocks += [claim.untested] if claim.untested else []
+        for number, finding in enumerate(verdict.findings, 1):
+            told = _told(finding, study.tested_parts, collapsed)
+            blocks.append(f"({_label(name, claim, number)})=\n{told}")
+            blocks += [_values(finding, links)] if finding.sample.values else []
+    return "\n\n".join(blocks) + "\n"
+
+
+def _told(finding: Finding, tested: int, collapsed: AbstractSet[str]) -> str:
+    part, found = finding.part, finding.interval
+    arguments = ", ".join(f"{key}: {value}" for key, value in part.arguments.items())
+    text = f"**{part.name}.** {_documented(part.statistic)} ({arguments}); claimed {_rule(part)}. "
+    if found is None or finding.p is None or finding.adjusted is None:
+        return text + "There are no runs for it."
+    return text + (
+        f"Mean {_measured(finding)}, n = {found.n}{_fallen(finding, collapsed)}; p = {finding.p:.2g}, "
+        f"{finding.adjusted:.2g} corrected for {tested} parts: {_outcome(finding)}."
+    )
+
+
+def _documented(statistic: str) -> str:
+    return f"{{py:obj}}`{statistic} <{STATISTICS[statistic].__module__}.{statistic}>`"
+
+
+def _values(finding: Finding, links: Callable[[int, Finding], str]) -> str:
+    digits = _DIGITS[finding.part.unit] + 1
+    rows = ["| Seed | Value | Records |", "| --- | --- | --- |"]
+    for seed, value in sorted(finding.sample.values.items()):
+        rows.append(f"| {seed} | {value:.{digits}f} | {links(seed, finding)} |")
+    return ":::{dropdown} Values and records\n" + "\n".join(rows) + "\n:::"
+
+
+def _measured(finding: Finding) -> str:
+    assert finding.interval is not None
+    unit = f" {finding.part.unit}" if finding.part.unit else ""
+    if finding.part.statistic in _REGRETS:  # the more, the worse
+        unit += " of regret"
+    return finding.interval.text(_DIGITS[finding.part.unit]) + unit
+
+
+def _rule(part: Part) -> str:
+    """Where the mean should lie, in words."""
+    low, high = part.region
+    unit = " points" if part.unit == "points" else ""
+    if low == float("-inf"):
+        return f"below {high:g}{unit}"
+    if high == float("inf"):
+        return f"above {low:g}{unit}"
+    return f"between {low:g} and {high:g}{unit}"
+
+
+def _outcome(finding: Finding) -> str:
+    words = {"holds": "it would hold", "fails": "it would fail"}
+    by_itself = f" (by itself {words[finding.leaning]})" if finding.leaning else ""
+    return f"**{finding.outcome}**{by_itself}"
+
+
+def _badge(verdict: str) -> str:
+    return f"[{verdict}]{{.verdict .{_css(verdict)}}}"
+
+
+def _css(verdict: str) -> str:
+    """Of a verdict, as a style sheet can name it."""
+    return verdict.replace(" ", "-")
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "".join(f"[{line}]{{.part}}" for line in lines) if lines else "–"
+
+
+def _label(name: str, claim: Claim, number: int | None = None) -> str:
+    """Of a claim's place on the page of evidence, or of one part's."""
+    return f"evidence-{name}-{claim.id}" + (f"-{number}" if number else "")

@@ -1,0 +1,305 @@
+"""One run: a spec in, a record in the store out; goes on from checkpoints, or branches from a dense run."""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pat import cost
+from pat.files import paths
+from pat.latency.penalty import LatencyPenalty
+from pat.pruner import LayerCollapse, PruningAwareTraining
+from pat.saved import save_pruned
+from pat.study.plan.spec import Spec
+from pat.study.runs.building import build_trainer, open_data
+from pat.study.runs.latency_tables import find_table
+from pat.study.runs.watcher import SILENT, Watcher
+from pat.study.store import Store
+from pat.study.store.record import CostRecord, Epoch, Record, Result, command, finite, provenance
+from pat.training import checkpoint
+from pat.training.data import ImageDataset
+from pat.training.data.draws import generator_for
+from pat.training.trainer import Outcome, Trainer, TrainingFailed
+from pat.training.variation import other_structure, same_structure
+
+_KEEP_LAST = 2  # the last checkpoint, and one more in case it is damaged
+
+
+def run(
+    spec: Spec,
+    store: Store,
+    *,
+    data: Path = paths.DATA,
+    workers: int = 0,
+    keep: Collection[int] = (),
+    branch: bool = True,
+    wait: bool = True,
+    watcher: Watcher = SILENT,
+) -> Record:
+    """Bring a run to its end: nothing if it has a record, else from its last checkpoint.
+
+    A run with a fixed pruning epoch p continues the dense run's checkpoint after epoch p - 1 if the store
+    has it; then its record names that trunk. Runs that start from a trunk's weights by their nature (rewound
+    or pretrained ones) train the trunk first if its checkpoints are not there.
+
+    Args:
+        spec: what to run.
+        store: where.
+        data: root of the data sets.
+        workers: processes that decode images of data sets too large for memory.
+        keep: numbers of epochs after which to keep a checkpoint for good.
+        branch: whether to use the dense run's checkpoint.
+        wait: for another process that trains the run; a run whose trunk is trained by another waits always.
+        watcher: told of progress.
+
+    Returns:
+        The record; a failed run's has the reason.
+
+    Raises:
+        ValueError: for anything that :func:`pat.study.runs.building.check` finds.
+        Busy: if another process trains the run and ``wait`` is off.
+    """
+    if not keep and (found := store.record(spec)) is not None:
+        return found  # without the lock, which a store that is only read does not give
+    with store.lock(spec, wait=wait):
+        found = store.record(spec)
+        missing = [epochs for epochs in keep if store.load_checkpoint(spec, epochs) is None]
+        if found is not None and not missing:
+            return found
+        kept = frozenset(keep)
+        if found is not None:  # what a finished run still has was kept on purpose: others start from it
+            kept |= set(store.checkpoints(spec))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(spec.threads)
+        try:
+            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+                return _train(spec, store, data, workers, kept, missing, branch, watcher, found)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _train(
+    spec: Spec,
+    store: Store,
+    data: Path,
+    workers: int,
+    keep: frozenset[int],
+    missing: Collection[int],
+    branch: bool,
+    watcher: Watcher,
+    found: Record | None,
+) -> Record:
+    watcher.on_start(spec)
+    dataset = open_data(spec, data, workers)
+    # Not after a checkpoint that is wanted and not there: other runs start from it.
+    last = min(missing, default=spec.recipe.epochs)
+    if _transplanted(spec) and not store.checkpoints(spec):
+        for_all = spec.needs | set(store.checkpoints(spec.trunk))  # others start from those
+        run(spec.trunk, store, data=data, workers=workers, keep=for_all, watcher=watcher)
+    begin = time.perf_counter()
+    trainer, trunk, spent = _start(spec, store, dataset, last, branch, watcher)
+    _penalise_latency(spec, trainer, store)
+
+    def seconds() -> float:
+        return spent + time.perf_counter() - begin
+
+    def after_epoch(current: Trainer) -> None:
+        state = {**current.state_dict(), "run": spec.id, "trunk": trunk, "seconds": seconds()}
+        checkpoint.save(store.checkpoint_path(spec, current.next_epoch), state)
+        store.clean(spec, keep | set(store.checkpoints(spec)[-_KEEP_LAST:]))
+
+    reason, outcome = None, None
+    try:
+        if spec.pruning is not None and spec.pruning.rewind == trainer.next_epoch and trunk is not None:
+            _transplant(spec, trainer, store, dataset)
+        until = max(missing) if found is not None else None  # a record there, checkpoints gone
+        outcome = trainer.train(until=until, after_epoch=after_epoch)
+    except TrainingFailed as failure:
+        reason = str(failure)
+    if found is not None:
+        return found
+    record = _record(spec, trainer, trunk, outcome, reason, seconds())
+    if outcome is not None:
+        save_pruned(trainer.model, store.folder(spec) / "model.safetensors", {"spec": spec.id})
+    if trainer.scores:
+        checkpoint.save(
+            store.folder(spec) / "scores.ckpt",
+            {name: torch.stack(rows) for name, rows in trainer.scores.items()},
+        )
+    store.write(record)
+    store.clean(spec, keep)
+    return record
+
+
+def _start(
+    spec: Spec, store: Store, dataset: ImageDataset, last: int, branch: bool, watcher: Watcher
+) -> tuple[Trainer, str | None, float]:
+    """A trainer ready to go on: from its own latest checkpoint of at most ``last`` epochs, else from the
+    trunk's, else from scratch."""
+    for epochs in reversed([epochs for epochs in store.checkpoints(spec) if epochs <= last]):
+        state: Any = store.load_checkpoint(spec, epochs)
+        if state is not None:
+            start = 0 if state["trunk"] is None else _first_epoch(spec)
+            trainer = build_trainer(spec, dataset, watcher, start)
+            trainer.load_state_dict(state)
+            return trainer, state["trunk"], state["seconds"]
+    epoch = _first_epoch(spec)
+    if spec.pretrained:
+        trainer = build_trainer(spec, dataset, watcher, 0)
+        trainer.model.load_state_dict(_trunk_state(spec, store, spec.recipe.epochs)["model"])
+        return trainer, spec.trunk.id, 0.0
+    if epoch and (branch or _transplanted(spec)):
+        state = store.load_checkpoint(spec.trunk, epoch)
+        if state is not None:
+            trainer = build_trainer(spec, dataset, watcher, epoch)
+            trainer.load_weights(state)
+            return trainer, spec.trunk.id, 0.0
+    return build_trainer(spec, dataset, watcher, 0), spec.trunk.id if _transplanted(spec) else None, 0.0
+
+
+def _rewound(spec: Spec) -> bool:
+    return spec.pruning is not None and spec.pruning.rewind is not None
+
+
+def _transplanted(spec: Spec) -> bool:
+    """Whether a run needs its trunk's checkpoints, and not only uses them if they are there."""
+    return spec.pretrained or _rewound(spec)
+
+
+def _first_epoch(spec: Spec) -> int:
+    """Where a run leaves its trunk."""
+    if spec.pretrained:
+        return 0
+    if spec.pruning is not None and spec.pruning.rewind is not None:
+        return spec.pruning.rewind
+    return spec.prune_epoch or 0
+
+
+def _trunk_state(spec: Spec, store: Store, epochs: int) -> Any:
+    state = store.load_checkpoint(spec.trunk, epochs)
+    if state is None:
+        raise RuntimeError(f"{spec.title}: the dense run's checkpoint after {epochs} epochs is gone")
+    return state
+
+
+def _transplant(spec: Spec, trainer: Trainer, store: Store, dataset: ImageDataset) -> None:
+    """Let the donor run its pruning epoch, and put its mask, or a variation of it, on this run's weights.
+
+    The donor is the run without rewinding: one epoch from the trunk's checkpoint, bit for bit.
+
+    Raises:
+        TrainingFailed: if Algorithm 1 collapses, or there is no such variation.
+    """
+    pruning = spec.pruning
+    assert pruning is not None
+    plain = pruning.model_copy(update={"rewind": None, "variation": None})
+    donor = spec.model_copy(update={"pruning": plain})
+    epoch = donor.prune_epoch or 0
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        source = build_trainer(donor, dataset, SILENT, epoch)
+        if epoch:
+            source.load_weights(_trunk_state(spec, store, epoch))
+        _penalise_latency(spec, source, store)
+        ended = source.train(until=epoch + 1)
+    if ended is not None:
+        raise TrainingFailed(f"there is no mask to put on: in epoch {epoch}, {ended.reason}")
+    assert isinstance(source.pruner, PruningAwareTraining)
+    assert isinstance(trainer.pruner, PruningAwareTraining)
+    try:
+        trainer.pruner.adopt(_varied(spec, source.pruner))
+    except (ValueError, LayerCollapse) as error:
+        raise TrainingFailed(f"the mask cannot be put on: {error}") from error
+
+
+def _penalise_latency(spec: Spec, trainer: Trainer, store: Store) -> None:
+    """Let Algorithm 1 rank with the penalty that the spec asks for, if it does and is still to run.
+
+    Raises:
+        MissingTable: if the store has not the latency table that the run was specified with.
+    """
+    wanted = spec.pruning.latency if spec.pruning else None
+    pruner = trainer.pruner
+    if wanted is not None and isinstance(pruner, PruningAwareTraining) and pruner.status != "sparse":
+        table = find_table(store.root, spec.profile, wanted.table)
+        pruner.adjust = LatencyPenalty(trainer.model, pruner.groups, table, wanted.weight)
+
+
+def _varied(spec: Spec, pruner: PruningAwareTraining) -> dict[str, Tensor]:
+    assert spec.pruning is not None
+    variation = spec.pruning.variation
+    if variation is None:
+        return pruner.kept
+    same = variation.kind == "same"
+    generator = generator_for(spec.seed, variation.draw, 1, 1 if same else 2)
+    if same:
+        return same_structure(pruner.kept, generator)
+    by_filter = spec.neurons.count == "filter"
+    return other_structure(pruner.kept, pruner.neurons, variation.similarity, generator, by_filter=by_filter)
+
+
+def _record(
+    spec: Spec,
+    trainer: Trainer,
+    trunk: str | None,
+    outcome: Outcome | None,
+    reason: str | None,
+    seconds: float,
+) -> Record:
+    history = []
+    for log in trainer.history:
+        row = asdict(log)
+        row |= {name: finite(row[name]) for name in ("loss", "validation_loss")}
+        row["seconds"] = round(row["seconds"], 3)
+        history.append(Epoch(**row))
+    layers = trainer.tracker.layers() if trainer.tracker else []
+    result = None
+    costs = None
+    if outcome is not None:
+        result = Result(
+            test_accuracy=outcome.test_accuracy,
+            test_loss=finite(outcome.test_loss),
+            validation_accuracy=outcome.validation_accuracy,
+            prune_epoch=spec.prune_epoch if _rewound(spec) else outcome.prune_epoch,
+        )
+        if outcome.status == "done":  # a collapsed network was never made smaller
+            costs = _costs(spec, outcome, history)
+        reason = outcome.reason
+    return Record(
+        id=spec.id,
+        spec=spec,
+        status="failed" if outcome is None else outcome.status,  # type: ignore[arg-type]
+        reason=reason,
+        trunk=trunk,
+        layers=tuple(layers),
+        history=tuple(history),
+        result=result,
+        cost=costs,
+        provenance=provenance(seconds=seconds, device=spec.device, command=command()),
+    )
+
+
+def _costs(spec: Spec, outcome: Outcome, history: Sequence[Epoch]) -> CostRecord:
+    """What model and training cost: the pruning epoch counts as dense, and so does all of a pretraining."""
+    dense, final, epochs = outcome.dense.macs, outcome.final.macs, spec.recipe.epochs
+    if spec.prunetrain is not None:
+        after = [dense] + [epoch.macs for epoch in history if epoch.macs is not None]
+        removals = [epoch.epoch for epoch in history if epoch.macs is not None]
+        lengths = [b - a for a, b in pairwise([-1, *removals, epochs - 1])]
+        share = sum(macs * length for macs, length in zip(after, lengths, strict=True)) / (dense * epochs)
+    else:
+        dense_epochs = epochs if outcome.prune_epoch is None else outcome.prune_epoch + 1
+        if spec.pruning is not None and spec.pruning.rewind is not None:
+            dense_epochs = spec.pruning.rewind
+        share = cost.training_share(dense, final, epochs, dense_epochs) + spec.pretrained
+    return CostRecord(
+        dense_macs=dense,
+        macs=final,
+        dense_parameters=outcome.dense.parameters,
+        parameters=outcome.final.parameters,
+        training_share=share,
+    )

@@ -1,0 +1,228 @@
+"""Records: what a run gave, as one JSON file with its own checksum."""
+
+import hashlib
+import json
+import math
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from pat.files import paths
+from pat.files.atomic import write_whole
+from pat.files.errors import explain
+from pat.files.plain_yaml import load_yaml
+from pat.files.sealed import canonical, seal, unseal
+from pat.study.plan.spec import Frozen, Spec
+
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy")
+
+
+class DamagedRecord(ValueError):
+    """A record's content is not what was written; the message names the file."""
+
+
+class Epoch(Frozen):
+    """One epoch of a run, see :class:`pat.training.trainer.EpochLog`."""
+
+    epoch: int
+    phase: Literal["dense", "prune", "sparse"]
+    loss: float | None
+    accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float
+    learning_rate: float
+    seconds: float
+    skipped: int = 0
+    epi: float | None = None
+    structure: dict[str, int] | None = None
+    tracked: dict[str, Any] | None = None
+    macs: int | None = None
+
+
+class Result(Frozen):
+    """The last epoch's model. Accuracies in percent."""
+
+    test_accuracy: float
+    test_loss: float | None
+    validation_accuracy: float
+    prune_epoch: int | None
+    """When Algorithm 1 ran; None: the run stayed dense."""
+
+
+class CostRecord(Frozen):
+    """What the model and its training cost."""
+
+    dense_macs: int = Field(ge=1)
+    """Multiply-accumulates of one image, before pruning."""
+    macs: int = Field(ge=0)
+    """The same at the end."""
+    dense_parameters: int = Field(ge=1)
+    parameters: int = Field(ge=0)
+    training_share: float
+    """Training multiply-accumulates as a share of the dense run's."""
+
+
+class Provenance(Frozen):
+    """Where a record comes from."""
+
+    commit: str | None
+    """Commit of the source tree, with ``+`` if it had changes; None for an installed package."""
+    command: str
+    """How the run was started."""
+    date: str
+    """When it ended, UTC."""
+    seconds: float
+    """Wall-clock time that this record's epochs took, over all starts."""
+    python: str
+    packages: dict[str, str]
+    """Versions."""
+    hardware: str
+    """Processor or accelerator."""
+    os: str
+    claims: str | None = None
+    """Checksum of the claims file at the time, so that a reader can see which came first."""
+
+
+class Record(Frozen):
+    """One run."""
+
+    format: Literal[1] = 1
+    id: str
+    spec: Spec
+    status: Literal["done", "collapsed", "failed"]
+    reason: str | None = None
+    """Why it failed or collapsed."""
+    trunk: str | None = None
+    """Id of the dense run whose epochs before the pruning epoch are not repeated here."""
+    layers: tuple[str, ...] = ()
+    """The layers (or groups) that the counts in ``tracked`` follow."""
+    history: tuple[Epoch, ...]
+    result: Result | None
+    cost: CostRecord | None
+    provenance: Provenance = Field(repr=False)
+
+    def same_result(self, other: "Record") -> bool:
+        """Whether two runs of one spec came to the same end, in one piece or as a branch."""
+        return (self.status, self.result, self.cost) == (other.status, other.result, other.cost)
+
+    def same_outcome(self, other: "Record") -> bool:
+        """Whether two records agree in everything but times, dates and provenance."""
+        return self._outcome() == other._outcome()
+
+    def _outcome(self) -> dict[str, Any]:
+        content = self.model_dump(mode="json", exclude={"provenance"})
+        for epoch in content["history"]:
+            del epoch["seconds"]
+        return content
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record whole, with a checksum of its content in it."""
+    content = record.model_dump(mode="json", exclude_defaults=True)
+    content["spec"] = record.spec.model_dump(mode="json")
+    content = {"format": record.format, **content}
+    text = json.dumps(seal(content), separators=(",", ":"), allow_nan=False)
+    write_whole(path, (text + "\n").encode())
+
+
+def read_record(path: Path) -> Record:
+    """Read a record and check it.
+
+    Raises:
+        DamagedRecord: if it is no regular file or not valid JSON, its checksum does not fit, a field is
+            wrong, or its id is not its spec's.
+        FileNotFoundError: if there is no such file.
+    """
+    try:
+        record = Record.model_validate(unseal(path))
+        if record.id != record.spec.id:
+            raise ValueError(f"its id is not its spec's, {record.spec.id}")
+    except ValidationError as error:
+        raise DamagedRecord(f"record {path} is damaged: {explain(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise DamagedRecord(f"record {path} is damaged: {error}") from None
+    return record
+
+
+def finite(value: float) -> float | None:
+    """A number as a record can hold it: None where it is not finite."""
+    return value if math.isfinite(value) else None
+
+
+def provenance(*, seconds: float, device: str, command: str) -> Provenance:
+    """The present environment."""
+    versions = {name: metadata.version(name) for name in _PACKAGES}
+    return Provenance(
+        commit=_commit(),
+        command=command,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        python=platform.python_version(),
+        packages={"pat": metadata.version("pruning-aware-training"), **versions},
+        hardware=hardware(device),
+        os=f"{platform.system()} {platform.machine()}",
+        claims=claims_checksum(),
+    )
+
+
+def command() -> str:
+    """How this process was started, without folders of this machine."""
+    program, *arguments = sys.argv or ["python"]
+    return " ".join([Path(program).name, *(Path(a).name if a.startswith("/") else a for a in arguments)])
+
+
+def hardware(device: str) -> str:
+    """Name of this machine's accelerator (``"cuda"``) or processor."""
+    if device != "cuda":
+        return _processor()
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+@cache
+def claims_checksum(book: Path = paths.BOOK) -> str | None:
+    """SHA-256 of what the claims file says (comments and layout do not count), or None without one.
+
+    A file that says nothing, because it cannot be read, must not cost a finished run its record.
+    """
+    file = book / "claims.yaml"
+    if not file.is_file():
+        return None
+    try:
+        return hashlib.sha256(canonical(load_yaml(file.read_text(encoding="utf-8")))).hexdigest()
+    except (OSError, ValueError, TypeError):  # TypeError: a date or the like, which no claims file has
+        return None
+
+
+@cache
+def _commit() -> str | None:
+    root = paths.repo_root()
+    if root is None:
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit + ("+" if _git(root, "status", "--porcelain", "--", "src", "pyproject.toml") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,1 @@
+"""A training loop of our own: data, models, recipe, trainer, tracking, checkpoints."""

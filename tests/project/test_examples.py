@@ -1,0 +1,73 @@
+"""The examples run as a user would run them, and say what they promise."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def run(name: str, folder: Path) -> str:
+    result = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", str(EXAMPLES / name)],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert list(folder.iterdir()) == [], "an example leaves files behind"
+    return result.stdout
+
+
+def phases(output: str) -> list[str]:
+    return re.findall(r"^epoch \d+: (\w+)", output, re.MULTILINE)
+
+
+def test_every_example_is_tested_and_short() -> None:
+    tested = {"plain_loop.py", "gradient_accumulation.py", "adamw.py", "ema.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == tested
+    for path in EXAMPLES.glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 45, path.name
+
+
+def test_plain_loop(tmp_path: Path) -> None:
+    output = run("plain_loop.py", tmp_path)
+    order = phases(output)
+    assert len(order) == 10
+    pruned = order.index("prune")
+    assert order == ["dense"] * pruned + ["prune"] + ["sparse"] * (9 - pruned)
+    epi = [float(value) for value in re.findall(r"EPI ([\d.]+)", output)]
+    assert len(epi) == pruned - 2  # defined from epoch 2 on
+    assert pruned == 8 or epi[-1] >= 0.944
+    assert float(re.findall(r"accuracy ([\d.]+)", output)[-1]) > 0.85
+    first, second, third = map(int, re.findall(r"channels \[(\d+), (\d+), (\d+)\]", output)[0])
+    assert first == 16  # the stem
+    assert second + third == 48
+
+
+def test_gradient_accumulation(tmp_path: Path) -> None:
+    output = run("gradient_accumulation.py", tmp_path)
+    assert phases(output) == ["dense", "dense", "prune", "sparse", "sparse"]
+    losses = [float(value) for value in re.findall(r"loss ([\d.]+)", output)]
+    assert losses[-1] < losses[0] / 2
+    assert output.endswith("channels [16, 16]\n")
+
+
+def test_adamw(tmp_path: Path) -> None:
+    output = run("adamw.py", tmp_path)
+    assert phases(output) == ["dense", "dense", "prune", "sparse", "sparse", "sparse"]
+    losses = [float(value) for value in re.findall(r"loss ([\d.]+)", output)]
+    assert losses[-1] < losses[0] / 4
+    assert output.endswith("second convolution (24, 16, 3, 3), its moments (24, 16, 3, 3)\n")
+
+
+def test_ema(tmp_path: Path) -> None:
+    output = run("ema.py", tmp_path)
+    assert phases(output) == ["dense", "dense", "prune", "sparse", "sparse", "sparse"]
+    assert "average of 19 channels" in output  # 40 % of 32 are 12.8: 13 go
+    assert float(re.findall(r"accuracy ([\d.]+)", output)[0]) > 0.85

@@ -1,0 +1,353 @@
+"""The notebooks' flow on small stand-ins, and a look at the sources of the real ones."""
+
+import ast
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jupytext
+import pytest
+
+pytest.importorskip("papermill")
+
+from pat.study.report import executed, notebooks
+
+GOOD = """# %% [markdown]
+# # A stand-in
+
+# %% tags=["parameters"]
+profile = "digits"
+store = "runs"
+number = 3
+ratios = [0.5, 0.8]
+
+# %%
+import sys, warnings
+warnings.warn("a warning that no reader needs")
+print(sys.prefix, number, ratios, store)
+
+# %% mystnb={"image": {"alt": "A rising line."}}
+import base64
+from IPython.display import Image
+Image(base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+))
+
+# %%
+import plotly.graph_objects as go
+go.Figure(go.Scatter(y=[1, 2, 3]), layout={"meta": {"alt": "Three <points>."}})
+"""
+
+FAILING = """# %% [markdown]
+# # One that fails
+
+# %% tags=["parameters"]
+profile = "digits"
+
+# %%
+before = 1
+
+# %%
+raise KeyError("no such record")
+"""
+
+
+def add(folder: Path, name: str, source: str, parameters: str, profile: str = "digits") -> None:
+    params = folder / "params" / profile
+    params.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.py").write_text(source, encoding="utf-8")
+    (params / f"{name}.yaml").write_text(parameters, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """One execution of a good and a failing notebook, two at a time."""
+    root = tmp_path_factory.mktemp("project")
+    folder, out = root / "notebooks", root / "executed"
+    add(folder, "good", GOOD, "number: 7\n")
+    add(folder, "failing", FAILING, "")
+    out.mkdir()
+    # What an earlier, successful execution left must not pass for this one's result.
+    (out / "failing.ipynb").write_text("{}", encoding="utf-8")
+    said: list[str] = []
+    # A kernel of the same name in the user's folders must not be the one that runs.
+    wrong = root / "jupyter" / "kernels" / "python3"
+    wrong.mkdir(parents=True)
+    (wrong / "kernel.json").write_text(
+        json.dumps({"argv": ["/nonexistent/python"], "language": "python", "display_name": "x"}),
+        encoding="utf-8",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(root / "jupyter"))
+        with pytest.raises(notebooks.NotebookError) as failure:
+            notebooks.execute(
+                ["good", "failing"],
+                "digits",
+                out_dir=out,
+                parameters={"profile": "digits"},
+                notebooks_dir=folder,
+                report=said.append,
+            )
+    return {"root": root, "out": out, "said": said, "failure": str(failure.value)}
+
+
+def test_kernel_is_this_environment_and_parameters_arrive(flow: dict[str, object]) -> None:
+    notebook = executed.check(Path(str(flow["out"])) / "good.ipynb")
+    texts = [o.text for c in notebook.cells for o in c.get("outputs", []) if "text" in o]
+    assert texts == [f"{sys.prefix} 7 [0.5, 0.8] runs\n"]
+
+
+def test_standard_error_goes_to_the_log_and_not_to_the_page(flow: dict[str, object]) -> None:
+    text = (Path(str(flow["out"])) / "good.ipynb").read_text(encoding="utf-8")
+    assert "stderr" not in text
+    assert any("a warning that no reader needs" in line for line in flow["said"])
+
+
+def test_paths_of_this_machine_are_not_in_the_metadata(flow: dict[str, object]) -> None:
+    notebook = executed.read_notebook(Path(str(flow["out"])) / "good.ipynb")
+    assert str(flow["root"]) not in json.dumps(notebook.metadata)
+    assert notebook.metadata.kernelspec.language == "python"
+
+
+def test_plotly_figure_is_a_small_labelled_division(flow: dict[str, object]) -> None:
+    notebook = executed.read_notebook(Path(str(flow["out"])) / "good.ipynb")
+    division = notebook.cells[-1].outputs[0].data["text/html"]
+    assert 'role="img" aria-label="Three &lt;points&gt;."' in division
+    assert "Plotly.newPlot" in division
+    assert len(division) < 20_000
+    assert "http" not in division.replace("http://www.w3.org", "").replace("https://plot.ly", "")
+
+
+def test_failure_names_notebook_and_cell_and_leaves_nothing_whole(flow: dict[str, object]) -> None:
+    message, out = str(flow["failure"]), Path(str(flow["out"]))
+    assert "'failing'" in message
+    assert "raise KeyError" in message
+    assert "no such record" in message
+    assert sorted(path.name for path in out.iterdir()) == ["failing.failed.ipynb", "good.ipynb"]
+
+
+def test_executed_notebooks_with_errors_are_refused(flow: dict[str, object]) -> None:
+    out = Path(str(flow["out"]))
+    with pytest.raises(executed.NotebookError, match="no such record"):
+        executed.check(out / "failing.failed.ipynb")
+    with pytest.raises(executed.NotebookError, match="missing"):
+        executed.check(out / "failing.ipynb")
+
+
+def test_problems_of_unexecuted_and_undescribed(flow: dict[str, object]) -> None:
+    notebook = executed.read_notebook(Path(str(flow["out"])) / "good.ipynb")
+    del notebook.cells[4].metadata["mystnb"]
+    assert any("alt text" in problem for problem in executed.problems(notebook))
+    fresh = jupytext.reads(GOOD, fmt="py:percent")
+    assert executed.problems(fresh) == ["it was never executed (no papermill metadata)"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"nubmer": 1}, "no parameter 'nubmer'; known: profile, store, number, ratios"),
+        ({"number": "1e-3"}, "'number' is a number, got '1e-3', a text"),
+        ({"ratios": 0.5}, "'ratios' is a list, got 0.5, a number"),
+        ({"number": True}, "'number' is a number, got True, a true/false"),
+    ],
+)
+def test_bad_parameters(tmp_path: Path, parameters: dict[str, object], message: str) -> None:
+    add(tmp_path, "good", GOOD, "")
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        notebooks.check_parameters(tmp_path / "good.py", parameters)
+
+
+def test_good_parameters_return_the_literals(tmp_path: Path) -> None:
+    add(tmp_path, "good", GOOD, "")
+    literals = notebooks.check_parameters(tmp_path / "good.py", {"ratios": [0.1], "number": 2.5})
+    assert literals == {"profile": "digits", "store": "runs", "number": 3, "ratios": [0.5, 0.8]}
+
+
+def test_a_parameter_that_is_no_literal(tmp_path: Path) -> None:
+    add(tmp_path, "computed", '# %% tags=["parameters"]\nnow = list(range(3))\n', "")
+    with pytest.raises(ValueError, match="'now' must be a literal"):
+        notebooks.check_parameters(tmp_path / "computed.py", {})
+
+
+def test_bad_input_stops_before_anything_runs(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    add(tmp_path, "good", GOOD, "")
+    add(tmp_path, "typo", GOOD, "nubmer: 1")
+    add(tmp_path, "listing", GOOD, "[1, 2]")
+
+    def run(names: list[str], profile: str = "digits", **options: int) -> None:
+        notebooks.execute(names, profile, out_dir=out, notebooks_dir=tmp_path, **options)
+
+    with pytest.raises(ValueError, match="unknown profile 'digit'"):
+        run(["good"], "digit")
+    with pytest.raises(ValueError, match="unknown notebook 'godo'"):
+        run(["good", "godo"])
+    with pytest.raises(ValueError, match="no parameter 'nubmer'"):
+        run(["good", "typo"])
+    with pytest.raises(ValueError, match="must be a mapping"):
+        run(["listing"])
+    with pytest.raises(ValueError, match="jobs must be at least 1, got 0"):
+        run(["good"], jobs=0)
+    add(tmp_path, "other", GOOD, "profile: smoke")
+    with pytest.raises(ValueError, match="is for profile 'digits', but says 'smoke'"):
+        run(["other"])
+    add(tmp_path, "elsewhere", GOOD, "", profile="smoke")
+    with pytest.raises(ValueError, match="no parameters file for profile 'digits'"):
+        run(["elsewhere"])
+    assert not out.exists()
+
+
+def test_profile_and_preset_come_from_the_call(tmp_path: Path) -> None:
+    source = '# %% tags=["parameters"]\nprofile = "none"\npreset = "none"\n\n# %%\nprint(profile, preset)\n'
+    add(tmp_path, "chosen", source, "preset: study", profile="smoke")
+    add(
+        tmp_path,
+        "plain",
+        source.replace('preset = "none"\n', "").replace(", preset", ""),
+        "",
+        profile="smoke",
+    )
+
+    def texts(profile: str, preset: str | None, names: tuple[str, ...] = ("chosen", "plain")) -> list[str]:
+        done = notebooks.execute(
+            names,
+            profile,
+            preset=preset,
+            out_dir=tmp_path / "out",
+            notebooks_dir=tmp_path,
+            report=lambda text: None,
+        )
+        return [executed.check(path).cells[-1].outputs[0].text for path in done]
+
+    assert texts("smoke", None) == ["smoke study\n", "smoke\n"]
+    assert texts("digits", "quick") == ["digits quick\n", "digits\n"]  # without a folder of files
+
+
+def test_command_line_answers_a_preset_that_the_profile_has_not_with_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    for profile, preset, message in (
+        ("digits", "quik", "profile 'digits' has no preset 'quik'; it has study, full, quick"),
+        ("smoke", "quick", "profile 'smoke' has no preset 'quick'; it has study"),
+        ("nonsense", "quick", "unknown profile 'nonsense'; known are"),
+    ):
+        assert notebooks.main(["policies", "--profile", profile, "--preset", preset, *out]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_command_line_answers_bad_input_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert notebooks.main(["--profile", "nosuch"]) == 2
+    assert "unknown profile 'nosuch'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one notebook, which the command line takes for the project's."""
+    add(tmp_path, "good", GOOD, "number: 7\n")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """The parameters of notebooks that were checked and would run now."""
+    started: list[dict[str, object]] = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, max_workers: int, mp_context: object, initializer: object) -> None:
+            super().__init__(max_workers)
+
+    def run(task: notebooks._Task) -> tuple[float, list[str]]:
+        started.append(task.parameters)
+        return 0.0, []
+
+    monkeypatch.setattr(notebooks, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(notebooks, "_run", run)
+    return started
+
+
+def test_command_line_passes_parameters_as_yaml(folder: Path, started: list[dict[str, object]]) -> None:
+    arguments = ["good", "--profile", "digits", "--out", str(folder / "out")]
+    assert notebooks.main(arguments) == 0
+    given = ["-p", "number", "2.5", "-p", "ratios", "[0.1, 0.9]", "--parameter", "store", "elsewhere"]
+    assert notebooks.main([*arguments, *given]) == 0
+    assert started == [
+        {"profile": "digits", "number": 7},
+        {"profile": "digits", "number": 2.5, "ratios": [0.1, 0.9], "store": "elsewhere"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["good", "-p", "nubmer", "1"], "no parameter 'nubmer'; known: profile, store, number, ratios"),
+        (["good", "-p", "number", "many"], "'number' is a number, got 'many', a text"),
+        (["good", "-p", "ratios", "[0.1"], "-p ratios: '[0.1' is not valid YAML"),
+        (["-p", "number", "1"], "-p needs the names of the notebooks"),
+    ],
+)
+def test_command_line_refuses_parameters_before_anything_runs(
+    arguments: list[str],
+    message: str,
+    folder: Path,
+    started: list[dict[str, object]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert notebooks.main([*arguments, "--profile", "digits", "--out", str(folder / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert started == []
+    assert not (folder / "out").exists()
+
+
+SOURCES = sorted(notebooks.NOTEBOOKS.glob("*.py"))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=[path.stem for path in SOURCES])
+def test_source_reads_as_a_chapter(source: Path) -> None:
+    """Title first, one cell of literal parameters, the work done by `pat`, no algorithm inside."""
+    notebook = jupytext.read(source, fmt="py:percent")
+    assert notebook.cells[0].cell_type == "markdown"
+    assert notebook.cells[0].source.startswith("# ")
+    tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    literals = notebooks.check_parameters(source, {})
+    assert {"profile", "store"} <= set(literals)
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    modules = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    modules += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    assert any(name.split(".")[0] == "pat" for name in modules)
+    long = [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and (node.end_lineno or 0) - node.lineno > 15
+        and source.stem != "own_model"  # whose subject is a model of the reader's own
+    ]
+    assert not long, f"move to pat.study: {long}"
+
+
+PARAMETER_FILES = sorted(notebooks.NOTEBOOKS.glob("params/*/*.yaml"))
+
+
+@pytest.mark.parametrize("path", PARAMETER_FILES, ids=[f"{p.parent.name}-{p.stem}" for p in PARAMETER_FILES])
+def test_parameter_file_fits_its_notebook(path: Path) -> None:
+    values = notebooks.read_parameters(path.stem, path.parent.name)
+    notebooks.check_parameters(notebooks.NOTEBOOKS / f"{path.stem}.py", values)
+
+
+def test_every_notebook_has_parameters_for_the_digits_and_the_smoke_size() -> None:
+    for profile in notebooks.list_profiles():
+        if profile in {"digits", "smoke"}:
+            assert notebooks.notebooks_of(profile) == notebooks.list_notebooks()
+
+
+def test_notebook_names_are_sorted_sources(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        add(tmp_path, name, GOOD, "")
+    (tmp_path / "params" / "readme.txt").write_text("no profile", encoding="utf-8")
+    assert notebooks.list_notebooks(tmp_path) == ["a", "b"]
+    assert notebooks.list_profiles(tmp_path) == ["digits"]
+    assert os.listdir(tmp_path / "params" / "digits")
