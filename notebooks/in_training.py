@@ -47,13 +47,14 @@ from pat.study import analysis, experiments, figures
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
+from pat.study.runs.sweep import How
 from pat.study.store import open_store
 
 figures.style()
 scale, opened, paper = load_profile(profile), open_store(store), Paper.read()
 own = scale.preset(preset).prunetrain
 with progress.of_sweep(progress.quiet_console()) as bar:
-    records = experiments.run("prunetrain", scale, preset, opened, jobs=jobs, on_progress=bar)
+    records = experiments.run("prunetrain", scale, preset, opened, How(jobs=jobs, on_progress=bar))
 # The second network, as far as the store has it from the oracle sweep and the policies' picks.
 others = [scale.spec(architecture=name, seed=seed) for name in scale.architectures[1:2] for seed in own.seeds]
 dense = [found for spec in others if (found := opened.record(spec))]

@@ -40,12 +40,13 @@ from IPython.display import Markdown, display
 from pat.study import analysis, experiments, figures
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
+from pat.study.runs.sweep import How
 from pat.study.store import open_store
 
 figures.style()
 scale = load_profile(profile)
 with progress.of_sweep(progress.quiet_console()) as bar:
-    records = experiments.run("tickets", scale, preset, open_store(store), jobs=jobs, on_progress=bar)
+    records = experiments.run("tickets", scale, preset, open_store(store), How(jobs=jobs, on_progress=bar))
 runs = analysis.runs_table(records)
 tickets = analysis.tickets_table(records)
 

@@ -42,12 +42,13 @@ from pat.study import analysis, experiments, figures
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
+from pat.study.runs.sweep import How
 from pat.study.store import open_store
 
 figures.style()
 scale, opened, paper = load_profile(profile), open_store(store), Paper.read()
 with progress.of_sweep(progress.quiet_console()) as bar:
-    records = experiments.run("variations", scale, preset, opened, jobs=jobs, on_progress=bar)
+    records = experiments.run("variations", scale, preset, opened, How(jobs=jobs, on_progress=bar))
 beside = [found for spec in analysis.trained_beside(records) if (found := opened.record(spec))]
 runs = analysis.runs_table(records)
 masks = analysis.variations_table([*records, *beside])

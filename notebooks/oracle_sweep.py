@@ -35,13 +35,13 @@ from pat.study import analysis, figures
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
-from pat.study.runs.sweep import sweep
+from pat.study.runs.sweep import How, sweep
 from pat.study.store import open_store
 
 figures.style()
 scale = load_profile(profile)
 with progress.of_sweep(progress.quiet_console()) as bar:
-    records = sweep(scale.sweep(preset), open_store(store), jobs=jobs, on_progress=bar)
+    records = sweep(scale.sweep(preset), open_store(store), How(jobs=jobs, on_progress=bar))
 runs = analysis.runs_table(records)
 policies = analysis.regrets(records, scale, preset)
 bottleneck = scale.architectures[0]

@@ -47,6 +47,7 @@ from pat.study.paper.networks import LABELS
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
+from pat.study.runs.sweep import How
 from pat.study.store import open_store
 
 figures.style()
@@ -55,7 +56,7 @@ grid = scale.preset(preset).sweep
 known = experiments.names(scale, preset)
 wanted = [name for name in ("policies", "window", "steps", "units", "virtual") if name in known]
 with progress.of_sweep(progress.quiet_console()) as bar:
-    found = experiments.run_together(wanted, scale, preset, opened, jobs=jobs, on_progress=bar)
+    found = experiments.run_together(wanted, scale, preset, opened, How(jobs=jobs, on_progress=bar))
 records = found["policies"]
 everything = [record for name, own in found.items() if name != "window" for record in own]
 regrets = analysis.regrets(records, scale, grid)

@@ -44,12 +44,13 @@ from pat.study import analysis, experiments, figures
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
+from pat.study.runs.sweep import How
 from pat.study.store import open_store
 
 figures.style()
 scale, paper = load_profile(profile), Paper.read()
 with progress.of_sweep(progress.quiet_console()) as bar:
-    records = experiments.run("pretrained", scale, preset, open_store(store), jobs=jobs, on_progress=bar)
+    records = experiments.run("pretrained", scale, preset, open_store(store), How(jobs=jobs, on_progress=bar))
 runs = analysis.runs_table(records)
 compared = analysis.pretrained_table(records)
 

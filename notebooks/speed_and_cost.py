@@ -46,13 +46,14 @@ from pat.study.experiments.evidence import Evidence
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
+from pat.study.runs.sweep import How
 from pat.study.store import open_store
 from pat.study.store.speeds import speeds_of
 
 figures.style()
 scale, opened = load_profile(profile), open_store(store)
 with progress.of_sweep(progress.quiet_console()) as bar:
-    own = experiments.run("latency", scale, preset, opened, jobs=jobs, on_progress=bar)
+    own = experiments.run("latency", scale, preset, opened, How(jobs=jobs, on_progress=bar))
 others = Evidence(scale, preset, opened).experiment("policies")  # more ratios, as far as the store has them
 records = list({record.id: record for record in (*own, *others)}.values())
 chosen = analysis.speed_table(records, scale, None)

@@ -36,7 +36,7 @@ from IPython.display import Markdown, display
 from pat.study import analysis, figures
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
-from pat.study.runs.sweep import sweep
+from pat.study.runs.sweep import How, sweep
 from pat.study.store import open_store
 
 figures.style()
@@ -44,7 +44,7 @@ scale = load_profile(profile)
 if unknown := sorted(set(ratios) - set(scale.tracking.ratios)):
     raise ValueError(f"ratios {unknown} are not watched; profile {profile!r} has {scale.tracking.ratios}")
 with progress.of_sweep(progress.quiet_console()) as bar:
-    records = sweep(scale.sweep(preset), open_store(store), jobs=jobs, on_progress=bar)
+    records = sweep(scale.sweep(preset), open_store(store), How(jobs=jobs, on_progress=bar))
 dense = [record for record in records if record.spec.experiment == "dense"]
 stability = analysis.stability_table(dense)
 signals = analysis.signal_table(dense, scale)

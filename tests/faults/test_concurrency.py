@@ -17,7 +17,7 @@ from pat.cli import app
 from pat.study.plan.spec import Spec
 from pat.study.report.merging import merge
 from pat.study.runs.run import run
-from pat.study.runs.sweep import sweep
+from pat.study.runs.sweep import How, sweep
 from pat.study.runs.watcher import Watcher
 from pat.study.store import Published, Store
 from pat.study.store.record import Record, write_record
@@ -46,7 +46,7 @@ sys.path[:0] = sys.argv[3:]
 from test_concurrency import grid
 from pat.study.runs import run as runs
 from pat.study.store import Store
-from pat.study.runs.sweep import sweep
+from pat.study.runs.sweep import How, sweep
 
 train = runs._train
 def counted(spec, *arguments, **options):  # told of every training, by whichever process
@@ -60,7 +60,7 @@ ready.mkdir(exist_ok=True)
 while len(list(ready.iterdir())) < 4:
     time.sleep(0.01)
 progress = lambda p: print(p.trained, flush=True)
-sweep(grid(int(os.environ["SEEDS"])), Store(Path(sys.argv[1])), on_progress=progress)
+sweep(grid(int(os.environ["SEEDS"])), Store(Path(sys.argv[1])), How(on_progress=progress))
 """
 
 
@@ -150,7 +150,7 @@ def test_two_machines_stores_merge_without_loss(bench: Tally, tmp_path: Path) ->
         assert (again.new, again.known) == ([], 2)
         # What was merged is worth as much as what was trained: nothing is trained again.
         trained: list[bool] = []
-        sweep([shared, first, second], two, on_progress=lambda p: trained.append(p.trained))
+        sweep([shared, first, second], two, How(on_progress=lambda p: trained.append(p.trained)))
         assert trained == []
 
 

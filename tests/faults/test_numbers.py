@@ -24,7 +24,7 @@ from pat.study.plan.spec import Neurons, PruneTrain, Spec
 from pat.study.runs import building
 from pat.study.runs.building import check
 from pat.study.runs.run import run
-from pat.study.runs.sweep import sweep
+from pat.study.runs.sweep import How, sweep
 from pat.study.store import Store
 from pat.study.store.record import Record, read_record
 from pat.training import models
@@ -417,7 +417,7 @@ def test_batches_of_one_image(bench: "Tally", here: Path, monkeypatch: pytest.Mo
                 spec = on(name, make, architecture="vgg16-bn", batch_size=batch)
                 for start in (
                     lambda spec=spec: check(spec, data),
-                    lambda spec=spec: sweep([spec], store, data=data),
+                    lambda spec=spec: sweep([spec], store, How(data=data)),
                     lambda spec=spec: run(spec, Store(here / "other"), data=data),
                 ):
                     with pytest.raises(ValueError, match="vgg16-bn cannot be trained on batches of one"):

@@ -18,7 +18,7 @@ from pat.study.plan.spec import EPI, METHOD_VERSION, LatencyAware, PruneTrain, P
 from pat.study.report.publishing import publish, publish_measurements
 from pat.study.runs import latency_tables as tables
 from pat.study.runs.run import run
-from pat.study.runs.sweep import sweep
+from pat.study.runs.sweep import How, sweep
 from pat.study.runs.verifying import find, verify
 from pat.study.store import Published, Store
 from pat.study.store.comparing import differences, surroundings
@@ -199,7 +199,7 @@ def test_the_same_command_twice(bench: Tally, tmp_path: Path) -> None:
 def test_one_process_or_two(bench: Tally, store: Store, tmp_path: Path) -> None:
     specs = [spec for spec in KINDS.values() if spec.experiment in ("dense", "sweep")]
     with bench.trial("reproducibility", "a sweep by one process and by two"):
-        for record in sweep(specs, Store(tmp_path), jobs=2):
+        for record in sweep(specs, Store(tmp_path), How(jobs=2)):
             assert record.same_outcome(known(store, record.spec)), record.spec.title
 
 

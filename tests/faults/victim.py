@@ -140,14 +140,14 @@ def die() -> None:
 def train(specs: Sequence[Any], store: Path, home: Path, keep: Sequence[int] = (), workers: int = 0) -> None:
     """A sweep, or one run with checkpoints to keep, in a working folder."""
     from pat.study.runs.run import run
-    from pat.study.runs.sweep import sweep
+    from pat.study.runs.sweep import How, sweep
     from pat.study.store import Store
 
     os.chdir(home)  # a data set of one's own has its manifest there
     if keep:
         run(specs[0], Store(store), data=home / "images", keep=keep)
     else:
-        sweep(specs, Store(store), data=home / "images", workers=workers)
+        sweep(specs, Store(store), How(data=home / "images", workers=workers))
 
 
 def publish(store: Path, target: Path) -> None:

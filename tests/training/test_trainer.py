@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ from pat.pruner import PruningAwareTraining
 from pat.training import checkpoint, models
 from pat.training.data import ImageDataset, load_manifest, open_dataset
 from pat.training.data.draws import generator_for
+from pat.training.epoch import Epoch
 from pat.training.recipe import Recipe
 from pat.training.tracking import StabilityTracker
-from pat.training.trainer import EpochLog, Outcome, Trainer, TrainingFailed
+from pat.training.trainer import Outcome, Trainer, TrainingFailed
 
 EPOCHS = 4
 
@@ -101,11 +101,11 @@ def trainer(
     )
 
 
-def rows(history: list[EpochLog]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in asdict(log).items() if k != "seconds"} for log in history]
+def rows(history: list[Epoch]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in log.model_dump().items() if k != "seconds"} for log in history]
 
 
-def without_policy(history: list[EpochLog]) -> list[dict[str, Any]]:
+def without_policy(history: list[Epoch]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "epi"} for row in rows(history)]
 
 
@@ -212,7 +212,7 @@ def test_dropout_does_not_repeat_the_stream_of_the_data_order(monkeypatch: pytes
 def test_the_history_says_what_happened() -> None:
     run = trainer(AtEpoch(1), build=small("resnet8-basic"))
     steps: list[tuple[int, int, int]] = []
-    told: list[EpochLog] = []
+    told: list[Epoch] = []
     run.on_step = lambda *where: steps.append(where)
     run.on_epoch = told.append
     outcome = run.train()
@@ -227,7 +227,7 @@ def test_the_history_says_what_happened() -> None:
     assert outcome.validation_accuracy == told[-1].validation_accuracy
     for name, width in (told[1].structure or {}).items():
         assert run.model.get_submodule(name).weight.shape[0] == width
-    json.dumps([asdict(log) for log in told], allow_nan=False)
+    json.dumps([log.model_dump() for log in told], allow_nan=False)
 
 
 def test_accuracy_and_loss_are_those_of_the_split() -> None:

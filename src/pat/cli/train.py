@@ -153,21 +153,20 @@ def sweep(
     from pat.study import experiments
     from pat.study.plan.profile import load_profile
     from pat.study.runs import progress
-    from pat.study.runs.sweep import RunsLost, WorkerLost
+    from pat.study.runs.sweep import How, RunsLost, WorkerLost
     from pat.study.runs.sweep import sweep as start
     from pat.study.store import open_store
 
     with clear_errors():
         chosen, target, console = load_profile(profile), open_store(store), Console()
         with progress.of_sweep(console) as bar:
-            how: dict[str, Any] = {"jobs": jobs, "data": data, "workers": workers}
-            how |= {"on_progress": bar, "on_wait": bar.waiting}
+            how = How(jobs=jobs, data=data, workers=workers, on_progress=bar, on_wait=bar.waiting)
             try:
                 if experiment is None:
-                    records = start(chosen.sweep(preset), target, **how)
+                    records = start(chosen.sweep(preset), target, how)
                 else:
                     names = experiments.names(chosen, preset) if experiment == "all" else [experiment]
-                    runs = [experiments.run(name, chosen, preset, target, **how) for name in names]
+                    runs = [experiments.run(name, chosen, preset, target, how) for name in names]
                     records = list({r.id: r for part in runs for r in part}.values())
             except (RunsLost, WorkerLost) as error:
                 typer.echo(f"pat: {error}", err=True)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from pat.rivals.prunetrain import PruneTrain
 from pat.training.data import ImageDataset
 from pat.training.data.draws import generator_for
 from pat.training.data.manifest import SplitName
+from pat.training.epoch import Epoch
 from pat.training.recipe import Recipe
 from pat.training.tracking import StabilityTracker
 
@@ -26,39 +27,6 @@ _STEPS_BETWEEN_CHECKS = 100  # reading the loss waits for the device
 
 class TrainingFailed(RuntimeError):
     """Training cannot go on (a loss or weights that are not finite); the message is the reason."""
-
-
-@dataclass(frozen=True)
-class EpochLog:
-    """One epoch's line in a run's history.
-
-    Attributes:
-        epoch: counted from 0.
-        phase: dense, prune or sparse.
-        loss, accuracy: means over the training minibatches (accuracy in percent).
-        validation_loss, validation_accuracy: on the validation split, after the epoch.
-        learning_rate: of the epoch.
-        seconds: wall-clock time of training and validation.
-        skipped: minibatches left out of the scores.
-        epi: the policy's indicator, where it has one.
-        structure: channels per layer left, after an epoch that removed some.
-        macs: multiply-accumulates of an image after that, where more removals may follow.
-        tracked: report of :class:`~pat.training.tracking.StabilityTracker`, in dense epochs.
-    """
-
-    epoch: int
-    phase: str
-    loss: float
-    accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    learning_rate: float
-    seconds: float
-    skipped: int = 0
-    epi: float | None = None
-    structure: dict[str, int] | None = None
-    tracked: dict[str, Any] | None = None
-    macs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,9 +74,9 @@ class Trainer:
     make_tracker: Callable[[Pruner], StabilityTracker] | None
     seed: int
     start_epoch: int = 0
-    on_epoch: Callable[[EpochLog], None] = lambda log: None
+    on_epoch: Callable[[Epoch], None] = lambda log: None
     on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None
-    history: list[EpochLog] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
     scores: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -198,7 +166,7 @@ class Trainer:
         if not self._finite():  # spoiled by the last step, whose loss was still finite
             raise TrainingFailed(f"weights are not finite after epoch {epoch}, at learning rate {rate:g}")
         validation_loss, validation_accuracy = self.evaluate("validation")
-        log = EpochLog(
+        log = Epoch(
             epoch=epoch,
             phase=report.status,
             loss=loss,
@@ -307,7 +275,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "pruner": self.pruner.state_dict(),
             "tracker": self.tracker.state_dict() if self.tracker else None,
-            "history": [asdict(log) for log in self.history],
+            "history": [log.model_dump() for log in self.history],
             "scores": self.scores,
         }
 
@@ -317,7 +285,7 @@ class Trainer:
         self.load_weights(state)
         if self.tracker:
             self.tracker.load_state_dict(state["tracker"])
-        self.history = [EpochLog(**log) for log in state["history"]]
+        self.history = [Epoch(**log) for log in state["history"]]
         self.scores = {name: list(rows) for name, rows in state["scores"].items()}
         self.next_epoch = state["next_epoch"]
 

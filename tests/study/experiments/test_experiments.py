@@ -21,6 +21,7 @@ from pat.study.plan.settings import (
     Window,
 )
 from pat.study.plan.spec import EPI, AtEpoch, Spec, Tracking
+from pat.study.runs.sweep import How
 from pat.study.store import Store
 from pat.study.store.record import Record
 
@@ -131,7 +132,7 @@ def test_every_experiment_runs_and_is_then_only_read(name: str, store: Store) ->
     records = run(name, store)
     assert {record.status for record in records} <= {"done", "collapsed"}
     again: list[object] = []
-    experiments.run(name, TINY, "few", store, on_progress=again.append)
+    experiments.run(name, TINY, "few", store, How(on_progress=again.append))
     assert again == []
     assert {s.id for s in experiments.specs(name, TINY, "few", records)} == {r.id for r in records}
 
@@ -142,7 +143,7 @@ def test_experiments_together_train_what_they_share_once_and_end_like_each_alone
     trained: list[object] = []
     names = ["policies", "window", "steps"]
     found = experiments.run_together(
-        names, TINY, "few", Store(tmp_path), on_progress=lambda told: trained.append(told.record.id)
+        names, TINY, "few", Store(tmp_path), How(on_progress=lambda told: trained.append(told.record.id))
     )
     assert list(found) == names
     assert len(trained) == len(set(trained)) == len({r.id for own in found.values() for r in own})

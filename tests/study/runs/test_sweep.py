@@ -22,11 +22,11 @@ from pat.study.runs import run as runs
 from pat.study.runs import sweep as sweeps
 from pat.study.runs.building import check
 from pat.study.runs.run import Watcher, run
-from pat.study.runs.sweep import Progress, RunsLost, WorkerLost, plan, sweep
+from pat.study.runs.sweep import How, Progress, RunsLost, WorkerLost, plan, sweep
 from pat.study.store import Store
 from pat.study.store.record import Record
 from pat.training import models
-from pat.training.trainer import EpochLog
+from pat.training.epoch import Epoch
 
 EPOCHS = (1, 2, 3)
 ONE_SEED = [dense(), *(pruned(p) for p in EPOCHS), pruned(0), pruned(2, "magnitude", 0.3)]
@@ -71,7 +71,7 @@ class Stop(Exception):
 
 
 def stopping(after: int) -> Watcher:
-    def on_epoch(spec: Spec, log: EpochLog) -> None:
+    def on_epoch(spec: Spec, log: Epoch) -> None:
         if log.epoch == after:
             raise Stop
 
@@ -271,7 +271,7 @@ def test_runs_are_planned_by_trunk(store: Store) -> None:
 
 def test_two_processes_give_what_single_runs_give(store: Store, expected: dict[str, Record]) -> None:
     told: list[Progress] = []
-    records = sweep(TWO_SEEDS, store, jobs=2, on_progress=told.append)
+    records = sweep(TWO_SEEDS, store, How(jobs=2, on_progress=told.append))
     assert [record.spec for record in records] == TWO_SEEDS
     assert_as(expected, records)
     assert [p.done for p in told] == list(range(1, len(TWO_SEEDS) + 1))
@@ -291,7 +291,7 @@ def test_two_processes_give_what_single_runs_give(store: Store, expected: dict[s
     assert all(store.checkpoints(spec) == [] for spec in TWO_SEEDS)
     told.clear()
     started = time.perf_counter()
-    assert sweep(TWO_SEEDS, store, jobs=2, on_progress=told.append) == records
+    assert sweep(TWO_SEEDS, store, How(jobs=2, on_progress=told.append)) == records
     assert time.perf_counter() - started < 2
     assert told == []
 
@@ -306,7 +306,7 @@ def test_one_job_gives_the_same_and_goes_on_where_a_store_is_partial(
     with pytest.raises(Stop):
         run(pruned(2), store, watcher=stopping(3))
     flip(store.checkpoint_path(pruned(2), 3), 500)
-    records = sweep(ONE_SEED, store, jobs=1)
+    records = sweep(ONE_SEED, store, How(jobs=1))
     assert_as(expected, records)
     assert store.checkpoints(pruned(2)) == []
 
@@ -343,7 +343,7 @@ def test_a_sweep_of_branches_alone_trains_their_trunk(
     store: Store, expected: dict[str, Record], in_this_process: None
 ) -> None:
     told: list[Progress] = []
-    assert_as(expected, sweep([pruned(2), pruned(0), pruned(2)], store, on_progress=told.append))
+    assert_as(expected, sweep([pruned(2), pruned(0), pruned(2)], store, How(on_progress=told.append)))
     assert [(p.done, p.total) for p in told] == [(1, 2), (2, 2)]
     assert store.record(dense()) is not None
 
@@ -371,7 +371,7 @@ def test_a_run_with_an_unexpected_error_does_not_stop_the_others(
         patch.setattr(runs, "run", losing(lost))
         message = rf"1 runs ended .* {lost.title} \({lost.id[:12]}\): MemoryError: no memory left; 0 that"
         with pytest.raises(RunsLost, match=message) as caught:
-            sweep(specs, store, on_progress=told.append)
+            sweep(specs, store, How(on_progress=told.append))
     assert isinstance(caught.value.__cause__, MemoryError)
     assert store.record(lost) is None
     assert {p.record.spec for p in told} == set(others)
@@ -400,18 +400,18 @@ def die(spec: Spec, store: Store, **options: object) -> Record:
 def test_a_lost_worker_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "run", die)
     with pytest.raises(WorkerLost, match=r"a training process died .*; the same command goes on"):
-        sweep([dense(), dense(seed=1)], store, jobs=2)
+        sweep([dense(), dense(seed=1)], store, How(jobs=2))
     assert store.records() == []
 
 
 @pytest.mark.parametrize("jobs", [0, -1])
 def test_jobs_must_be_positive(jobs: int, store: Store) -> None:
     with pytest.raises(ValueError, match=f"jobs must be at least 1, got {jobs}"):
-        sweep([dense()], store, jobs=jobs)
+        sweep([dense()], store, How(jobs=jobs))
 
 
 def test_nothing_to_do_is_done_at_once(store: Store) -> None:
-    assert sweep([], store, jobs=2) == []
+    assert sweep([], store, How(jobs=2)) == []
 
 
 # Killed
@@ -423,8 +423,8 @@ if __name__ == "__main__":  # a worker imports this file
     sys.path[:0] = sys.argv[2:]
     from test_sweep import TWO_SEEDS
     from pat.study.store import Store
-    from pat.study.runs.sweep import sweep
-    sweep(TWO_SEEDS, Store(Path(sys.argv[1])), jobs=2)
+    from pat.study.runs.sweep import How, sweep
+    sweep(TWO_SEEDS, Store(Path(sys.argv[1])), How(jobs=2))
 """
 
 

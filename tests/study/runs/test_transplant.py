@@ -15,7 +15,7 @@ from pat.study.runs.sweep import sweep
 from pat.study.store import Store
 from pat.study.store.record import Record
 from pat.training import models
-from pat.training.trainer import EpochLog
+from pat.training.epoch import Epoch
 from pat.training.variation import other_structure, same_structure
 
 
@@ -36,7 +36,7 @@ class Killed(Exception):
 
 
 def kill_after(epoch: int) -> Watcher:
-    def on_epoch(spec: Spec, log: EpochLog) -> None:
+    def on_epoch(spec: Spec, log: Epoch) -> None:
         if log.epoch == epoch:
             raise Killed
 

@@ -18,11 +18,11 @@ from pat.study.store.record import (
     Provenance,
     Record,
     Result,
-    finite,
     provenance,
     read_record,
     write_record,
 )
+from pat.training.epoch import finite
 
 ORIGIN = Provenance(
     commit="abc+", command="pat run", date="2026-01-01T00:00:00+00:00", seconds=1.5, python="3.12",

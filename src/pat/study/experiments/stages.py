@@ -2,10 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-from pat.files import paths
 from pat.study.analysis.picks import pick
 from pat.study.analysis.regrets import picks_specs
 from pat.study.experiments.pretrained.runs import epochs_of_equal_time
@@ -14,7 +11,7 @@ from pat.study.plan.profile import Profile
 from pat.study.plan.settings import Experiments
 from pat.study.plan.spec import EPI, AtEpoch, LatencyAware, Neurons, PruneTrain, Pruning, Spec, Variation
 from pat.study.runs.latency_tables import MissingTable, table_of
-from pat.study.runs.sweep import Progress, sweep
+from pat.study.runs.sweep import ALONE, How, sweep
 from pat.study.store import AnyStore
 from pat.study.store.record import Record
 
@@ -55,40 +52,18 @@ def specs(
     return list(dict.fromkeys(found))
 
 
-def run(
-    name: str,
-    profile: Profile,
-    preset: str,
-    store: AnyStore,
-    *,
-    jobs: int = 1,
-    data: Path = paths.DATA,
-    workers: int = 0,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    on_wait: Callable[[int], None] = lambda runs: None,
-) -> list[Record]:
+def run(name: str, profile: Profile, preset: str, store: AnyStore, how: How = ALONE) -> list[Record]:
     """Records of all runs of an experiment, training what the store lacks, one stage after the other.
 
     Raises:
         ValueError: for an experiment that the preset does not have; and what
             :func:`~pat.study.runs.sweep.sweep` raises.
     """
-    together = run_together(
-        [name],
-        profile,
-        preset,
-        store,
-        jobs=jobs,
-        data=data,
-        workers=workers,
-        on_progress=on_progress,
-        on_wait=on_wait,
-    )
-    return together[name]
+    return run_together([name], profile, preset, store, how)[name]
 
 
 def run_together(
-    names: Sequence[str], profile: Profile, preset: str, store: AnyStore, **how: Any
+    names: Sequence[str], profile: Profile, preset: str, store: AnyStore, how: How = ALONE
 ) -> dict[str, list[Record]]:
     """:func:`run` for several at once, one sweep for the same stage of all: a process waits once a stage.
 
@@ -96,9 +71,7 @@ def run_together(
 
     Args:
         names: of the experiments.
-        profile, preset, store: as there.
-        how: ``jobs``, ``data``, ``workers``, ``on_progress`` and ``on_wait`` of
-            :func:`~pat.study.runs.sweep.sweep`.
+        profile, preset, store, how: as there.
 
     Returns:
         The records by experiment; what several of them need is trained once.
@@ -114,7 +87,7 @@ def run_together(
             if step < len(own)
         }
         specs = list(dict.fromkeys(spec for own in wanted.values() for spec in own))
-        by_id = {record.id: record for record in sweep(specs, store, **how)}
+        by_id = {record.id: record for record in sweep(specs, store, how)}
         for name, own_specs in wanted.items():
             records[name] |= {spec.id: by_id[spec.id] for spec in own_specs}
     return {name: list(own.values()) for name, own in records.items()}

@@ -12,7 +12,7 @@ from pat.study.runs.console import Console
 from pat.study.runs.watcher import Watcher
 
 if TYPE_CHECKING:
-    from pat.training.trainer import EpochLog
+    from pat.training.epoch import Epoch
 
 
 def quiet_console() -> Console:
@@ -42,11 +42,12 @@ def of_run(spec: Spec, console: Console) -> Iterator[Watcher]:
     with _bar(console, "epochs") as bar:
         task = bar.add_task(spec.title, total=spec.recipe.epochs, detail="")
 
-        def on_epoch(spec: Spec, log: "EpochLog") -> None:
+        def on_epoch(spec: Spec, log: "Epoch") -> None:
             value = _epi(spec, log)
             epi = "" if value is None else f"  EPI {value:.3f}"
+            loss = "-" if log.loss is None else f"{log.loss:.3f}"
             detail = (
-                f"{log.phase}  loss {log.loss:.3f}  train {log.accuracy:.1f} %  "
+                f"{log.phase}  loss {loss}  train {log.accuracy:.1f} %  "
                 f"validation {log.validation_accuracy:.1f} %{epi}"
             )
             bar.update(task, completed=log.epoch + 1, detail=detail)
@@ -59,7 +60,7 @@ def of_run(spec: Spec, console: Console) -> Iterator[Watcher]:
         yield Watcher(on_epoch=on_epoch, on_step=on_step)
 
 
-def _epi(spec: Spec, log: "EpochLog") -> float | None:
+def _epi(spec: Spec, log: "Epoch") -> float | None:
     """The policy's EPI, else the watched one at the run's ratio (a dense run's: gradient, middle ratio)."""
     if log.epi is not None or not log.tracked or not spec.tracking.ratios:
         return log.epi

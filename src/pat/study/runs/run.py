@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,11 @@ from pat.study.runs.building import build_trainer, open_data
 from pat.study.runs.latency_tables import find_table
 from pat.study.runs.watcher import SILENT, Watcher
 from pat.study.store import Store
-from pat.study.store.record import CostRecord, Epoch, Record, Result, command, finite, provenance
+from pat.study.store.record import CostRecord, Record, Result, command, provenance
 from pat.training import checkpoint
 from pat.training.data import ImageDataset
 from pat.training.data.draws import generator_for
+from pat.training.epoch import Epoch, finite
 from pat.training.trainer import Outcome, Trainer, TrainingFailed
 from pat.training.variation import other_structure, same_structure
 
@@ -250,12 +250,6 @@ def _record(
     reason: str | None,
     seconds: float,
 ) -> Record:
-    history = []
-    for log in trainer.history:
-        row = asdict(log)
-        row |= {name: finite(row[name]) for name in ("loss", "validation_loss")}
-        row["seconds"] = round(row["seconds"], 3)
-        history.append(Epoch(**row))
     layers = trainer.tracker.layers() if trainer.tracker else []
     result = None
     costs = None
@@ -267,7 +261,7 @@ def _record(
             prune_epoch=spec.prune_epoch if _rewound(spec) else outcome.prune_epoch,
         )
         if outcome.status == "done":  # a collapsed network was never made smaller
-            costs = _costs(spec, outcome, history)
+            costs = _costs(spec, outcome, trainer.history)
         reason = outcome.reason
     return Record(
         id=spec.id,
@@ -276,7 +270,7 @@ def _record(
         reason=reason,
         trunk=trunk,
         layers=tuple(layers),
-        history=tuple(history),
+        history=tuple(trainer.history),
         result=result,
         cost=costs,
         provenance=provenance(seconds=seconds, device=spec.device, command=command()),

@@ -70,6 +70,36 @@ class Progress:
     trained: bool
 
 
+@dataclass(frozen=True)
+class How:
+    """How a sweep is run; no result depends on it.
+
+    Attributes:
+        jobs: processes; one run is always trained by one, and a single job by this one.
+        data: root of the data sets.
+        workers: processes a run that decode images of data sets too large for memory.
+        on_progress: called after every run that was missing.
+        on_wait: called with their number when only runs that other processes train are left.
+
+    Raises:
+        ValueError: if ``jobs`` is under 1.
+    """
+
+    jobs: int = 1
+    data: Path = paths.DATA
+    workers: int = 0
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_wait: Callable[[int], None] = lambda runs: None
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise ValueError(f"jobs must be at least 1, got {self.jobs}")
+
+
+ALONE = How()
+"""One run after the other, in this process."""
+
+
 def plan(specs: Iterable[Spec]) -> list[Trunk]:
     """Group runs by the dense run they share."""
     trunks: dict[str, Trunk] = {}
@@ -82,16 +112,7 @@ def plan(specs: Iterable[Spec]) -> list[Trunk]:
     return list(trunks.values())
 
 
-def sweep(
-    specs: Sequence[Spec],
-    store: AnyStore,
-    *,
-    jobs: int = 1,
-    data: Path = paths.DATA,
-    workers: int = 0,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    on_wait: Callable[[int], None] = lambda runs: None,
-) -> list[Record]:
+def sweep(specs: Sequence[Spec], store: AnyStore, how: How = ALONE) -> list[Record]:
     """Records of all specs, training what the store lacks.
 
     Several sweeps may share a store, in any number of processes: a run that another one trains is left to it,
@@ -100,25 +121,19 @@ def sweep(
     Args:
         specs: any runs.
         store: a working store, or a published one, which is only read.
-        jobs: processes; one run is always trained by one, and a single job by this one.
-        data: root of the data sets.
-        workers: processes a run that decode images of data sets too large for memory.
-        on_progress: called after every run that was missing.
-        on_wait: called with their number when only runs that other processes train are left.
+        how: processes, data, and who is told.
 
     Returns:
         The records in the order of ``specs``.
 
     Raises:
-        ValueError: before any training, if a run cannot start or ``jobs`` is under 1.
+        ValueError: before any training, if a run cannot start.
         MissingRuns: if the store is published and lacks some.
         WorkerLost: if a process died.
         CannotWrite: before any training, if runs are missing and the store may not be written to.
         RunsLost: after all other runs, if one raised an error (out of memory); at once if nothing more can be
             kept (a full disk), since no other run could be.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, got {jobs}")
     found = {spec.id: store.record(spec) for spec in specs}
     missing = [spec for spec in dict.fromkeys(specs) if found[spec.id] is None]
     if missing and not isinstance(store, Store):
@@ -130,9 +145,9 @@ def sweep(
         from pat.study.runs.building import check
 
         for spec in {_setting(spec): spec for spec in missing}.values():
-            check(spec, data, workers)
+            check(spec, how.data, how.workers)
         store.check_writable()
-        _train(plan(missing), store, jobs, data, workers, on_progress, on_wait)
+        _train(plan(missing), store, how)
         found = {spec.id: store.record(spec) for spec in specs}
     records = [found[spec.id] for spec in specs]
     lost = [s for s, r in zip(specs, records, strict=True) if r is None]
@@ -161,15 +176,7 @@ class _Job:
         return self.trunk.keep(store) if self.spec == self.trunk.spec else []
 
 
-def _train(
-    trunks: list[Trunk],
-    store: Store,
-    jobs: int,
-    data: Path,
-    workers: int,
-    on_progress: Callable[[Progress], None],
-    on_wait: Callable[[int], None],
-) -> None:
+def _train(trunks: list[Trunk], store: Store, how: How) -> None:
     """Trunks first, each one's branches as soon as it is done, longest runs first.
 
     Checkpoints of trunks stay, since another sweep may start from them; ``pat gc`` removes them.
@@ -183,14 +190,14 @@ def _train(
     for trunk in trunks:
         job = _Job(trunk.spec, trunk)
         ready += [job] if trunk.wanted or job.keep(store) else _branches(trunk)
-    with _executor(jobs) as pool:
+    with _executor(how.jobs) as pool:
 
         def start(job: _Job) -> Future[_Ended]:
-            how = {"data": data, "workers": workers, "keep": job.keep(store), "wait": False}
-            return pool.submit(_run, run, job.spec, store, how)
+            options = {"data": how.data, "workers": how.workers, "keep": job.keep(store), "wait": False}
+            return pool.submit(_run, run, job.spec, store, options)
 
         try:
-            for job, future in _as_they_end(ready, start, jobs, on_wait):
+            for job, future in _as_they_end(ready, start, how):
                 try:
                     record, trained = future.result()
                 except BrokenProcessPool:
@@ -204,7 +211,7 @@ def _train(
                     ready[:0] = _branches(job.trunk)
                 if job.spec != job.trunk.spec or job.trunk.wanted:
                     done += 1
-                    on_progress(Progress(done, total, record, trained))
+                    how.on_progress(Progress(done, total, record, trained))
         except BrokenProcessPool:
             raise WorkerLost(
                 "a training process died (killed, perhaps for its memory); the same command goes on"
@@ -225,14 +232,14 @@ def _train(
         ) from cause
 
 
-def _run(run: Callable[..., Record], spec: Spec, store: Store, how: Mapping[str, Any]) -> _Ended:
+def _run(run: Callable[..., Record], spec: Spec, store: Store, options: Mapping[str, Any]) -> _Ended:
     begun: list[Spec] = []
-    record = run(spec, store, watcher=Watcher(on_start=begun.append), **how)
+    record = run(spec, store, watcher=Watcher(on_start=begun.append), **options)
     return record, spec in begun
 
 
 def _as_they_end(
-    ready: list[_Job], start: Callable[[_Job], Future[_Ended]], jobs: int, on_wait: Callable[[int], None]
+    ready: list[_Job], start: Callable[[_Job], Future[_Ended]], how: How
 ) -> Iterator[tuple[_Job, Future[_Ended]]]:
     """Jobs as they end, started in the order of ``ready``, so many at a time; more may be put into it.
 
@@ -242,16 +249,16 @@ def _as_they_end(
     elsewhere: list[_Job] = []
     told = 0
     while ready or elsewhere or running:
-        while ready and len(running) < jobs:
+        while ready and len(running) < how.jobs:
             job = ready.pop(0)
             running[start(job)] = job
         ended: set[Future[_Ended]] = set()
         if running:
-            patience = _ASK_AGAIN if elsewhere and len(running) < jobs else None
+            patience = _ASK_AGAIN if elsewhere and len(running) < how.jobs else None
             ended, _ = wait(running, timeout=patience, return_when=FIRST_COMPLETED)
         else:
             if len(elsewhere) != told:
-                on_wait(told := len(elsewhere))
+                how.on_wait(told := len(elsewhere))
             time.sleep(_ASK_AGAIN)
         for future in ended:
             job = running.pop(future)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pat.study.plan.spec import Spec
 
 if TYPE_CHECKING:
-    from pat.training.trainer import EpochLog
+    from pat.training.epoch import Epoch
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Watcher:
     """
 
     on_start: Callable[[Spec], None] = lambda spec: None
-    on_epoch: Callable[[Spec, "EpochLog"], None] = lambda spec, log: None
+    on_epoch: Callable[[Spec, "Epoch"], None] = lambda spec, log: None
     on_step: Callable[[Spec, int, int, int], None] = lambda spec, epoch, step, steps: None
 
 

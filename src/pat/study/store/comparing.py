@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pat.study.plan.spec import Frozen
+from pydantic import BaseModel
+
 from pat.study.store import AnyStore
 from pat.study.store.record import Provenance, Record
 
@@ -76,7 +77,7 @@ def differences(known: Record, own: Record) -> list[str]:
 
 
 def _fields(
-    what: str, known: Frozen | None, own: Frozen | None, leave_out: tuple[str, ...] = ()
+    what: str, known: BaseModel | None, own: BaseModel | None, leave_out: tuple[str, ...] = ()
 ) -> list[str]:
     if known is None or own is None:
         return [] if known == own else [f"{what}: {'none' if known is None else 'one'} in the record, "

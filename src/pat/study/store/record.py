@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import platform
 import subprocess
 import sys
@@ -20,30 +19,13 @@ from pat.files.errors import explain
 from pat.files.plain_yaml import load_yaml
 from pat.files.sealed import canonical, seal, unseal
 from pat.study.plan.spec import Frozen, Spec
+from pat.training.epoch import Epoch
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy")
 
 
 class DamagedRecord(ValueError):
     """A record's content is not what was written; the message names the file."""
-
-
-class Epoch(Frozen):
-    """One epoch of a run, see :class:`pat.training.trainer.EpochLog`."""
-
-    epoch: int
-    phase: Literal["dense", "prune", "sparse"]
-    loss: float | None
-    accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float
-    learning_rate: float
-    seconds: float
-    skipped: int = 0
-    epi: float | None = None
-    structure: dict[str, int] | None = None
-    tracked: dict[str, Any] | None = None
-    macs: int | None = None
 
 
 class Result(Frozen):
@@ -149,11 +131,6 @@ def read_record(path: Path) -> Record:
     except (ValueError, RecursionError) as error:
         raise DamagedRecord(f"record {path} is damaged: {error}") from None
     return record
-
-
-def finite(value: float) -> float | None:
-    """A number as a record can hold it: None where it is not finite."""
-    return value if math.isfinite(value) else None
 
 
 def provenance(*, seconds: float, device: str, command: str) -> Provenance:
