@@ -25,7 +25,7 @@ AUGMENTS = {
     "crop": Augment(crop_padding=2, flip=True),
     "resized": Augment(random_resized_crop=True, flip=True),
 }
-NAMES = {"digits", "digits-cluttered", "cifar10", "cifar10-jpeg", "cifar10-small"} | {
+NAMES = {"digits", "digits-cluttered", "digits-cluttered-2", "cifar10", "cifar10-jpeg", "cifar10-small"} | {
     "imagenette",
     "imagenette-128",
     "imagenet",
@@ -252,6 +252,13 @@ def test_memory_and_streaming_agree_without_augmentation(pictures: Path) -> None
     )
 
 
+def test_part_of_a_split_is_spread_evenly_over_it(dataset: data.ImageDataset) -> None:
+    whole = torch.cat([y for _, y in dataset.eval_batches("test", batch_size=7)])
+    part = torch.cat([y for _, y in dataset.eval_batches("test", batch_size=7, images=10)])
+    assert torch.equal(part, whole[::3])
+    assert sum(len(y) for _, y in dataset.eval_batches("test", batch_size=7, images=99)) == len(whole)
+
+
 def test_workers_change_nothing(pictures: Path) -> None:
     manifest = added(pictures, in_memory=False)
     batches = [
@@ -322,7 +329,7 @@ def test_bad_requests_fail_before_the_first_batch(dataset: data.ImageDataset) ->
 
 
 def test_missing_data_says_where_and_how(tmp_path: Path) -> None:
-    for name in NAMES - {"digits", "digits-cluttered"}:
+    for name in NAMES - {"digits", "digits-cluttered", "digits-cluttered-2"}:
         manifest = data.load_manifest(name)
         expected = re.escape(str(manifest.location(tmp_path)))
         with pytest.raises(MissingDataError, match=f"expected {expected}.*How to get it: .*unpack"):

@@ -242,6 +242,16 @@ def test_accuracy_and_loss_are_those_of_the_split() -> None:
     assert loss == pytest.approx(nn.functional.cross_entropy(output, labels).item(), rel=1e-5)
 
 
+def test_epochs_are_validated_on_part_of_the_split_and_the_result_on_all() -> None:
+    part, whole = (trainer(Never(), settings=recipe(epochs=2, validation_images=n)) for n in (37, None))
+    ends = [run.train() for run in (part, whole)]
+    assert ends[0] == ends[1]
+    assert part.history[-1].validation_accuracy * 37 / 100 == pytest.approx(
+        round(part.history[-1].validation_accuracy * 37 / 100)
+    )
+    assert part.history[-1].validation_accuracy == part.evaluate("validation", 37)[1]
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_mixed_precision_runs_on_a_cpu(precision: str) -> None:
     run = trainer(AtEpoch(1), build=small("resnet8-basic"), settings=recipe(epochs=3, precision=precision))

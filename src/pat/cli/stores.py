@@ -75,6 +75,7 @@ def publish(
     store: StoreFolder = paths.STORE,
     profile: Annotated[str | None, typer.Option(help="Only this profile's runs.")] = None,
     target: Annotated[Path, typer.Option(help="Folder of published records.")] = paths.RESULTS,
+    packed: Annotated[bool, typer.Option(help="Many records in one compressed file a seed.")] = False,
 ) -> None:
     """Copy finished records, and what was measured beside them, to the folder that the book is built from."""
     from pat.study.report.publishing import publish, publish_measurements
@@ -85,7 +86,7 @@ def publish(
         chosen = [r for r in records if profile is None or r.spec.profile == profile]
         if not chosen:
             raise ValueError(f"{store} has no finished run" + (f" of profile {profile!r}" if profile else ""))
-        new = publish(chosen, target)
+        new = publish(chosen, target, packed=packed)
         publish_measurements(store, target)
         typer.echo(f"{len(new)} records published to {target}, {len(chosen) - len(new)} were there")
 

@@ -30,7 +30,16 @@ def unseal(file: Path) -> dict[str, Any]:
         ValueError: if it is no regular file, no JSON object, or was changed.
         FileNotFoundError: if there is no such file.
     """
-    content = read_json(read_regular(file))
+    return unsealed(read_regular(file))
+
+
+def unsealed(text: bytes) -> dict[str, Any]:
+    """The content of a sealed JSON text, its checksum left out.
+
+    Raises:
+        ValueError: if it is no JSON object, or was changed.
+    """
+    content = read_json(text)
     if not isinstance(content, dict):
         raise ValueError("it is not a JSON object")
     if content.pop("checksum", None) != checksum(content):

@@ -41,6 +41,8 @@ class Recipe(BaseModel):
     """Autocast type of the forward pass; fp16 scales the loss."""
     channels_last: bool = False
     """Memory format of 4-dimensional tensors."""
+    validation_images: int | None = Field(default=None, ge=1)
+    """Images that an epoch is validated on, spread evenly over the split; the result is measured on all."""
 
     @model_validator(mode="after")
     def _warmup_within(self) -> Self:

@@ -124,7 +124,7 @@ class Trainer:
         test_loss, test_accuracy = self.evaluate("test")
         if not math.isfinite(test_loss):  # of outputs that are no numbers, no class is the largest
             raise TrainingFailed(f"the loss on the test images is {test_loss} after the last epoch")
-        if reason is None:  # measured after the last epoch
+        if reason is None and self.recipe.validation_images is None:  # measured after the last epoch
             validation_accuracy = self.history[-1].validation_accuracy
         else:
             _, validation_accuracy = self.evaluate("validation")
@@ -165,7 +165,7 @@ class Trainer:
             ) from error
         if not self._finite():  # spoiled by the last step, whose loss was still finite
             raise TrainingFailed(f"weights are not finite after epoch {epoch}, at learning rate {rate:g}")
-        validation_loss, validation_accuracy = self.evaluate("validation")
+        validation_loss, validation_accuracy = self.evaluate("validation", self.recipe.validation_images)
         log = Epoch(
             epoch=epoch,
             phase=report.status,
@@ -243,14 +243,15 @@ class Trainer:
         return self.tracker.update(report.scores) if self.tracker else None
 
     @torch.no_grad()
-    def evaluate(self, split: SplitName) -> tuple[float, float]:
-        """Mean cross-entropy (without smoothing) and accuracy in percent over a split."""
+    def evaluate(self, split: SplitName, images: int | None = None) -> tuple[float, float]:
+        """Mean cross-entropy (without smoothing) and accuracy in percent over a split or part of it."""
         self.model.eval()
         totals = torch.zeros(2, device=self.device, dtype=torch.float64)
-        size = self.dataset.split_size(split)
-        for images, labels in self.dataset.eval_batches(split, batch_size=500):
+        size = 0
+        for pictures, labels in self.dataset.eval_batches(split, batch_size=500, images=images):
+            size += len(labels)
             with self._autocast():
-                output = self.model(self._arranged(images))
+                output = self.model(self._arranged(pictures))
             loss = F.cross_entropy(output.float(), labels, reduction="sum")
             correct = (output.argmax(1) == labels).sum()
             totals += torch.stack([loss.double(), correct.double()])

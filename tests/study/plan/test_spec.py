@@ -83,7 +83,10 @@ def test_a_field_that_is_added_later_with_a_default_changes_no_id() -> None:
 
 
 def test_the_id_is_the_same_in_another_process() -> None:
-    code = "import sys; sys.path.append('../..'); import test_spec as t; [print(s.id) for s in t.pinned().values()]"
+    code = (
+        "import sys; sys.path.append('../..'); import test_spec; "
+        "print(*(s.id for s in test_spec.pinned().values()))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parent,

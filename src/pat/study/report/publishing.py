@@ -7,6 +7,7 @@ from pat.files.atomic import write_whole
 from pat.study.analysis.runs import runs_table
 from pat.study.runs.latency_tables import read_table
 from pat.study.store import Published, measured
+from pat.study.store.packs import add_to_packs
 from pat.study.store.record import Record, write_record
 from pat.study.store.speeds import read_speeds
 from pat.study.store.stores import INDEX
@@ -16,10 +17,15 @@ class PublishConflict(ValueError):
     """Publishing would overwrite a record with another, or turn a working store into a published one."""
 
 
-def publish(records: Iterable[Record], target: Path) -> list[Record]:
+def publish(records: Iterable[Record], target: Path, *, packed: bool = False) -> list[Record]:
     """Copy finished records to ``<target>/<profile>/<id>.json`` and renew the table of all of them.
 
     Failed runs are published too: they are results.
+
+    Args:
+        records: what to publish.
+        target: a published store, or where it is to be.
+        packed: add the records to the packs of their seeds instead, which take a tenth of the space.
 
     Returns:
         The records that were new.
@@ -30,21 +36,24 @@ def publish(records: Iterable[Record], target: Path) -> list[Record]:
     """
     if any(target.glob("*/record.json")):
         raise PublishConflict(f"{target} is a working store; publish to another folder")
-    new = []
+    new, published = {}, Published(target)
     for record in records:
-        there = Published(target).record(record.spec)
+        there = published.record(record.spec)
         if there is None:
-            new.append(record)
+            new[record.id] = record
         elif not there.same_result(record):
             raise PublishConflict(
-                f"{record.spec.title} ({record.id[:12]}) is published in {_file(target, record)} "
+                f"{record.spec.title} ({record.id[:12]}) is published in {published.file(record.spec)} "
                 "with another outcome"
             )
-    for record in new:
-        write_record(_file(target, record), record)
+    if packed:
+        add_to_packs(target, new.values())
+    else:
+        for record in new.values():
+            write_record(published.file(record.spec), record)
     table = runs_table(Published(target).records())
     write_whole(target / INDEX, table.to_csv(index=False, lineterminator="\n").encode())
-    return new
+    return list(new.values())
 
 
 def _refuse(conflict: str) -> None:
@@ -86,7 +95,3 @@ def publish_measurements(source: Path, target: Path, on_conflict: Callable[[str]
     for file in changed:
         write_whole(file, new[file])
     return len(changed)
-
-
-def _file(target: Path, record: Record) -> Path:
-    return target / record.spec.profile / f"{record.id}.json"

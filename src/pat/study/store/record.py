@@ -16,8 +16,9 @@ from pydantic import Field, ValidationError
 from pat.files import paths
 from pat.files.atomic import write_whole
 from pat.files.errors import explain
+from pat.files.plain import read_regular
 from pat.files.plain_yaml import load_yaml
-from pat.files.sealed import canonical, seal, unseal
+from pat.files.sealed import canonical, seal, unsealed
 from pat.study.plan.spec import Frozen, Spec
 from pat.training.epoch import Epoch
 
@@ -107,11 +108,15 @@ class Record(Frozen):
 
 def write_record(path: Path, record: Record) -> None:
     """Write a record whole, with a checksum of its content in it."""
+    write_whole(path, record_text(record))
+
+
+def record_text(record: Record) -> bytes:
+    """A record as one line of JSON, with a checksum of its content in it."""
     content = record.model_dump(mode="json", exclude_defaults=True)
     content["spec"] = record.spec.model_dump(mode="json")
     content = {"format": record.format, **content}
-    text = json.dumps(seal(content), separators=(",", ":"), allow_nan=False)
-    write_whole(path, (text + "\n").encode())
+    return (json.dumps(seal(content), separators=(",", ":"), allow_nan=False) + "\n").encode()
 
 
 def read_record(path: Path) -> Record:
@@ -123,13 +128,30 @@ def read_record(path: Path) -> Record:
         FileNotFoundError: if there is no such file.
     """
     try:
-        record = Record.model_validate(unseal(path))
+        text = read_regular(path)
+    except ValueError as error:
+        raise DamagedRecord(f"record {path} is damaged: {error}") from None
+    return parse_record(text, f"record {path}")
+
+
+def parse_record(text: bytes, name: str) -> Record:
+    """A record from its JSON.
+
+    Args:
+        text: of :func:`record_text`.
+        name: of the record and its place, for messages.
+
+    Raises:
+        DamagedRecord: as :func:`read_record`.
+    """
+    try:
+        record = Record.model_validate(unsealed(text))
         if record.id != record.spec.id:
             raise ValueError(f"its id is not its spec's, {record.spec.id}")
     except ValidationError as error:
-        raise DamagedRecord(f"record {path} is damaged: {explain(error)}") from None
+        raise DamagedRecord(f"{name} is damaged: {explain(error)}") from None
     except (ValueError, RecursionError) as error:
-        raise DamagedRecord(f"record {path} is damaged: {error}") from None
+        raise DamagedRecord(f"{name} is damaged: {error}") from None
     return record
 
 

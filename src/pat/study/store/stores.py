@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from pat.files.atomic import CannotWrite
 from pat.files.plain import printable
 from pat.study.plan.spec import Spec
+from pat.study.store import packs
 from pat.study.store.record import DamagedRecord, Record, read_record, write_record
 
 INDEX = "runs.csv"
@@ -190,16 +191,22 @@ def alone(folder: Path, *, wait: bool) -> Iterator[None]:
 
 
 class Published:
-    """Published records, ``<root>/<profile>/<id>.json``: read only."""
+    """Published records: read only.
+
+    One file each, ``<root>/<profile>/<id>.json``, or many in the pack of a profile and seed
+    (:mod:`~pat.study.store.packs`).
+    """
 
     trains = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._packs: dict[Path, dict[str, Record]] = {}
 
     def file(self, spec: Spec) -> Path:
-        """Where the run's record is, or would be."""
-        return self.root / spec.profile / f"{spec.id}.json"
+        """The file that the run's record is in, or would be."""
+        pack = packs.pack_of(self.root, spec)
+        return pack if spec.id in self._pack(pack) else self.root / spec.profile / f"{spec.id}.json"
 
     def record(self, spec: Spec) -> Record | None:
         """The run's record, or None.
@@ -207,12 +214,21 @@ class Published:
         Raises:
             DamagedRecord: if the file was changed.
         """
+        packed = self._pack(packs.pack_of(self.root, spec)).get(spec.id)
         file = self.file(spec)
-        return _of_run(file, spec.id) if file.is_file() else None
+        return packed if packed or not file.is_file() else _of_run(file, spec.id)
+
+    def _pack(self, file: Path) -> dict[str, Record]:
+        if file not in self._packs:
+            records = packs.read_pack(file) if file.is_file() else ()
+            self._packs[file] = {record.id: record for record in records}
+        return self._packs[file]
 
     def records(self) -> list[Record]:
         """All records, in the order of profiles and ids."""
-        return [_of_run(file, file.stem) for file in sorted(self.root.glob("*/*.json"))]
+        alone = [_of_run(file, file.stem) for file in self.root.glob("*/*.json")]
+        packed = [r for file in self.root.glob(f"*/*{packs.SUFFIX}") for r in self._pack(file).values()]
+        return sorted([*alone, *packed], key=lambda record: (record.spec.profile, record.id))
 
 
 AnyStore = Store | Published

@@ -82,11 +82,20 @@ class ImageDataset(ABC):
         steps = range(part * per_slice, (part + 1) * per_slice)
         return self._train(batch_size, steps, seed, whole, augment)
 
-    def eval_batches(self, split: SplitName, *, batch_size: int) -> Iterator[Batch]:
-        """Every image of a split once, in a fixed order, without augmentation."""
-        self._labels_of(split)
+    def eval_batches(
+        self, split: SplitName, *, batch_size: int, images: int | None = None
+    ) -> Iterator[Batch]:
+        """Every image of a split once, in a fixed order, without augmentation.
+
+        Args:
+            split: which images.
+            batch_size: images per batch.
+            images: so many of them, spread evenly over the split; all by default.
+        """
         self.steps_per_epoch(batch_size)
-        return self._eval(split, batch_size)
+        size = len(self._labels_of(split))
+        wanted = size if images is None else min(images, size)
+        return self._eval(split, batch_size, [i * size // wanted for i in range(wanted)])
 
     def normalised(self, images: Tensor) -> Tensor:
         """images in 0..255 [B, C, H, W] -> float32 by the manifest's mean and std."""
@@ -103,4 +112,4 @@ class ImageDataset(ABC):
     ) -> Iterator[Batch]: ...
 
     @abstractmethod
-    def _eval(self, split: SplitName, batch_size: int) -> Iterator[Batch]: ...
+    def _eval(self, split: SplitName, batch_size: int, chosen: list[int]) -> Iterator[Batch]: ...

@@ -41,8 +41,7 @@ class MemoryDataset(ImageDataset):
                 labels[chosen],
             )
 
-    def _eval(self, split: SplitName, batch_size: int) -> Iterator[Batch]:
+    def _eval(self, split: SplitName, batch_size: int, chosen: list[int]) -> Iterator[Batch]:
         images, labels = self._images[split], self._labels[split]
-        for start in range(0, len(images), batch_size):
-            part = slice(start, start + batch_size)
+        for part in torch.split(torch.tensor(chosen, device=self.device), batch_size):
             yield self.normalised(images[part]), labels[part]

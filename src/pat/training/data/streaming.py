@@ -82,8 +82,8 @@ class FolderDataset(ImageDataset):
             samples, order[steps.start * batch_size : steps.stop * batch_size].tolist(), batch_size
         )
 
-    def _eval(self, split: SplitName, batch_size: int) -> Iterator[Batch]:
-        return self._load(self._samples(split), list(range(self.split_size(split))), batch_size)
+    def _eval(self, split: SplitName, batch_size: int, chosen: list[int]) -> Iterator[Batch]:
+        return self._load(self._samples(split), chosen, batch_size)
 
     def _samples(
         self, split: SplitName, augment: Augment | None = None, seed: int = 0, epoch: int = 0
