@@ -290,6 +290,26 @@ def test_a_run_its_record_and_what_can_be_done_with_it(here: Path) -> None:
     assert pat("gc").output == "0.0 MB freed\n"
 
 
+def test_a_budget_cuts_a_run_and_the_same_command_goes_on(here: Path) -> None:
+    cut = pat(*PRUNED, "--budget", "0.01s")
+    assert cut.exit_code == 0, cut.output
+    assert "the time is up after 1 of 5 epochs" in cut.output
+    assert "the same command goes on" in cut.output
+    assert Store(here / "runs").records() == []
+    assert "epoch 0 of" not in pat(*PRUNED, "--budget", "9m").output
+    assert len(Store(here / "runs").records()) == 1
+    assert_refused(here, "a budget is a time above 0 such as 9m", *PRUNED, "--budget", "soon")
+    swept = pat("sweep", "--profile", "smoke", "--jobs", "1", "--store", "others", "--budget", "0.01s")
+    assert swept.exit_code == 0, swept.output
+    assert "the time is up with 0 of 16 runs done; the same command goes on" in swept.output
+
+
+def test_a_device_is_part_of_the_run(here: Path) -> None:
+    assert_refused(here, "no CUDA device is available", *PRUNED, "--device", "cuda")
+    assert_refused(here, "no CUDA device is available", "sweep", "--profile", "smoke", "--device", "cuda")
+    assert "imagenette-128" in pat("run", "--profile", "imagenette-128", "--device", "cpu").stderr
+
+
 def test_a_damaged_record_is_done_again(here: Path) -> None:
     own_profile(here, dataset="digits")
     command = ["run", "--profile", "mine", "--architecture", "resnet8-basic"]
@@ -342,7 +362,7 @@ def test_an_interrupted_run_goes_on(here: Path, process: "subprocess.Popen[str]"
 
 
 def test_a_sweep_says_what_was_trained(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeps, "_executor", lambda jobs: ThreadPoolExecutor(1))
+    monkeypatch.setattr(sweeps, "executor", lambda jobs: ThreadPoolExecutor(1))
     cells = {"architecture": "resnet8-basic", "criterion": "gradient", "ratios": [0.5]}
     own_profile(here, dataset="digits", sweeps={"study": [cells | {"epochs": [2], "seeds": [0]}]})
     first = pat("sweep", "--profile", "mine", "--jobs", "1")

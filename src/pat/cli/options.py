@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +11,28 @@ import typer
 BAD_INPUT = 2
 FAILED = 1
 
+
+class Device(StrEnum):
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 Profile = Annotated[str, typer.Option(help="Scale of the study: a data set, architectures, a recipe.")]
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder that keeps runs.")]
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder that holds the data sets.")]
 Jobs = Annotated[int, typer.Option(help="Processes that train at the same time.")]
 Workers = Annotated[
     int, typer.Option(help="Processes a run that decode images of data sets too large for memory.", min=0)
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        help="Time after which to stop, such as 9m: what is unfinished is kept, and the same command goes on."
+    ),
+]
+OnDevice = Annotated[Device | None, typer.Option(help="Kind of device; the profile's by default.")]
+Graphs = Annotated[
+    bool, typer.Option("--graphs/--plain", help="Let an accelerator capture the passes of a network.")
 ]
 
 

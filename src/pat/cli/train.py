@@ -1,18 +1,31 @@
 """Commands that train: one run, or a sweep of many."""
 
 import tempfile
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pat.cli.options import FAILED, DataFolder, Jobs, Profile, StoreFolder, Workers, clear_errors
+from pat.cli.options import (
+    FAILED,
+    Budget,
+    DataFolder,
+    Graphs,
+    Jobs,
+    OnDevice,
+    Profile,
+    StoreFolder,
+    Workers,
+    clear_errors,
+)
 from pat.cli.show import print_record
 from pat.files import paths
 from pat.study.runs.console import Console
 
 if TYPE_CHECKING:
+    from pat.study.plan.profile import Profile as Scale
     from pat.study.plan.spec import Spec
 
 
@@ -46,19 +59,25 @@ def run(
     store: StoreFolder = paths.STORE,
     data: DataFolder = paths.DATA,
     workers: Workers = 0,
+    device: OnDevice = None,
+    budget: Budget = None,
+    graphs: Graphs = True,
 ) -> None:
     """Train one network, pruning it on the way, and keep its record.
 
     A finished run is not run again; an interrupted one goes on from its last checkpoint.
     """
     from pat.study.runs import progress
+    from pat.study.runs.budget import OutOfTime
     from pat.study.runs.building import check
     from pat.study.runs.run import run as start
     from pat.study.store import Published, open_store
     from pat.study.store.stores import Busy
 
     with clear_errors():
-        spec = _specified(profile, architecture, criterion, ratio, policy, prune_epoch, threshold, seed)
+        until = _deadline(budget)
+        chosen = _profile(profile, device)
+        spec = _specified(chosen, architecture, criterion, ratio, policy, prune_epoch, threshold, seed)
         target = open_store(store)
         if isinstance(target, Published):
             raise ValueError(f"{store} holds published records; name another --store to train into")
@@ -70,18 +89,35 @@ def run(
             console.print(f"nothing to train: {store} has this run's record", soft_wrap=True)
         with progress.of_run(spec, console) as watcher:
             how: dict[str, Any] = {"data": data, "workers": workers, "watcher": watcher}
+            how |= {"deadline": until, "graphs": graphs}
             try:
                 record = start(spec, target, wait=False, **how)
             except Busy as busy:
                 console.print(f"{busy}; waiting for it", soft_wrap=True)
                 record = start(spec, target, **how)
+            except OutOfTime as cut:
+                console.print(f"{cut}; the same command goes on", soft_wrap=True)
+                raise typer.Exit from None
         print_record(record, console)
     if record.status == "failed":
         raise typer.Exit(FAILED)
 
 
+def _deadline(budget: str | None) -> float | None:
+    from pat.study.runs.budget import deadline_in, seconds
+
+    return None if budget is None else deadline_in(seconds(budget))
+
+
+def _profile(name: str, device: str | None) -> "Scale":
+    from pat.study.plan.profile import load_profile
+
+    chosen = load_profile(name)
+    return chosen if device is None else chosen.model_copy(update={"device": str(device)})
+
+
 def _specified(
-    profile: str,
+    chosen: "Scale",
     architecture: str | None,
     criterion: Criterion,
     ratio: float | None,
@@ -95,10 +131,8 @@ def _specified(
     Raises:
         ValueError: for options that do not go together.
     """
-    from pat.study.plan.profile import load_profile
     from pat.study.plan.spec import EPI, AtEpoch, PolicySpec, RandomEpoch
 
-    chosen = load_profile(profile)
     when = policy or (When.epoch if prune_epoch is not None else When.epi)
     dense = ratio is None or when == When.never
     if prune_epoch is not None and (dense or when != When.epoch):
@@ -123,7 +157,7 @@ def _specified(
         if not dense and earliest >= chosen.recipe.epochs:
             raise ValueError(
                 f"EPI prunes in epoch {earliest} at the earliest (look-back {choice.look_back}, "
-                f"patience {choice.patience}), but {profile!r} ends with epoch {chosen.recipe.epochs - 1}"
+                f"patience {choice.patience}), but {chosen.name!r} ends with epoch {chosen.recipe.epochs - 1}"
             )
     if dense:
         return chosen.spec(architecture=architecture, seed=seed)
@@ -145,29 +179,49 @@ def sweep(
     data: DataFolder = paths.DATA,
     jobs: Jobs = 2,
     workers: Workers = 0,
+    device: OnDevice = None,
+    budget: Budget = None,
+    graphs: Graphs = True,
 ) -> None:
     """Train all runs of an oracle sweep, or of another experiment, that the store lacks.
 
-    Each dense run is trained once; runs that prune at epoch p continue its checkpoint.
+    Each dense run is trained once; runs that prune at epoch p continue its checkpoint. With --budget the most
+    decisive runs come first, EPI's own among them, and none begins that does not end in time.
     """
     from pat.study import experiments
-    from pat.study.plan.profile import load_profile
+    from pat.study.experiments.oracle_sweep.order import most_decisive_first, seed_by_seed
     from pat.study.runs import progress
+    from pat.study.runs.budget import OutOfTime
     from pat.study.runs.sweep import How, RunsLost, WorkerLost
     from pat.study.runs.sweep import sweep as start
     from pat.study.store import open_store
 
     with clear_errors():
-        chosen, target, console = load_profile(profile), open_store(store), Console()
+        until = _deadline(budget)
+        chosen, target, console = _profile(profile, device), open_store(store), Console()
         with progress.of_sweep(console) as bar:
-            how = How(jobs=jobs, data=data, workers=workers, on_progress=bar, on_wait=bar.waiting)
+            how = How(
+                jobs=jobs,
+                data=data,
+                workers=workers,
+                on_progress=bar,
+                on_wait=bar.waiting,
+                deadline=until,
+                graphs=graphs,
+            )
             try:
-                if experiment is None:
+                if experiment is None and until is not None:
+                    how = replace(how, order=most_decisive_first(chosen))
+                    records = start(seed_by_seed(chosen.sweep(preset)), target, how)
+                elif experiment is None:
                     records = start(chosen.sweep(preset), target, how)
                 else:
                     names = experiments.names(chosen, preset) if experiment == "all" else [experiment]
                     runs = [experiments.run(name, chosen, preset, target, how) for name in names]
                     records = list({r.id: r for part in runs for r in part}.values())
+            except OutOfTime as cut:
+                console.print(f"{cut}", soft_wrap=True)
+                raise typer.Exit from None
             except (RunsLost, WorkerLost) as error:
                 typer.echo(f"pat: {error}", err=True)
                 raise typer.Exit(FAILED) from None

@@ -57,7 +57,10 @@ class Recipe(BaseModel):
         )
 
     def optimizer(self, model: "nn.Module") -> "SGD":
-        """SGD over a model, with weight decay on everything but BatchNorm."""
+        """SGD over a model on its device, with weight decay on everything but BatchNorm.
+
+        On an accelerator its update is one kernel a group, which does not wait for what fp16's scaler knows.
+        """
         from torch import nn
         from torch.optim import SGD
 
@@ -77,4 +80,5 @@ class Recipe(BaseModel):
             lr=self.learning_rate,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
+            fused=True if all(p.is_cuda for p in model.parameters()) else None,
         )

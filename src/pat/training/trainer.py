@@ -19,6 +19,7 @@ from pat.training.data.draws import generator_for
 from pat.training.data.manifest import SplitName
 from pat.training.epoch import Epoch
 from pat.training.recipe import Recipe
+from pat.training.step import Capture, Step
 from pat.training.tracking import StabilityTracker
 
 Pruner = PruningAwareTraining | PruneTrain
@@ -65,6 +66,8 @@ class Trainer:
         start_epoch: first epoch of this trainer (a branch of a dense run starts later).
         on_epoch: told every finished epoch.
         on_step: told (epoch, step, steps of the epoch) after every minibatch.
+        capture: makes graphs of forward and backward passes, see :class:`~pat.training.step.Step`; None for
+            the plain passes.
     """
 
     model: nn.Module
@@ -76,6 +79,7 @@ class Trainer:
     start_epoch: int = 0
     on_epoch: Callable[[Epoch], None] = lambda log: None
     on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None
+    capture: Capture | None = None
     history: list[Epoch] = field(default_factory=list)
     scores: dict[str, list[Tensor]] = field(default_factory=dict)
 
@@ -92,6 +96,7 @@ class Trainer:
         self.pruner = self.make_pruner(self.model, self.optimizer, self.example, self._steps_per_epoch)
         self.tracker = self.make_tracker(self.pruner) if self.make_tracker else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        self.step = Step(self.model, recipe, self.scaler, self.device, self.capture)
         self.next_epoch = self.start_epoch
 
     def train(
@@ -191,14 +196,15 @@ class Trainer:
         return cost.measure(self.model, self.example).macs
 
     def _finite(self) -> bool:
-        return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
+        each = [parameter.isfinite().all() for parameter in self.model.parameters()]
+        return bool(torch.stack(each).all())  # one answer to wait for
 
     def _steps(self, epoch: int) -> tuple[float, float]:
         """The minibatches of one epoch; mean loss and accuracy in percent."""
         recipe, data = self.recipe, self.dataset
         steps = self._steps_per_epoch
-        totals = torch.zeros(2, device=self.device, dtype=torch.float64)  # loss, correct
-        seen = 0
+        totals, seen = self.step.totals, 0
+        self.step.begin_epoch()
         self.model.train()
         batches = data.train_batches(
             batch_size=recipe.batch_size,
@@ -211,19 +217,12 @@ class Trainer:
             # Draws inside the model are a function of (seed, epoch, step), so that a branch repeats them;
             # (seed, epoch, 0) would be the stream of (seed, epoch), which orders the data.
             torch.manual_seed(generator_for(self.seed, epoch, step + 1).initial_seed())
-            with self._autocast():
-                output = self.model(self._arranged(images))
-                loss = F.cross_entropy(output, labels, label_smoothing=recipe.label_smoothing)
-            self.optimizer.zero_grad()
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self.step(images, labels)
             self.scaler.unscale_(self.optimizer)
             self.pruner.step()
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.pruner.after_step()
-            with torch.no_grad():
-                correct = (output.argmax(1) == labels).sum()
-                totals += torch.stack([loss.detach().double() * len(labels), correct.double()])
             seen += len(labels)
             last = step + 1 == steps
             if (last or (step + 1) % _STEPS_BETWEEN_CHECKS == 0) and not bool(totals[0].isfinite()):
@@ -250,22 +249,13 @@ class Trainer:
         size = 0
         for pictures, labels in self.dataset.eval_batches(split, batch_size=500, images=images):
             size += len(labels)
-            with self._autocast():
-                output = self.model(self._arranged(pictures))
+            with self.step.autocast():
+                output = self.model(self.step.arranged(pictures))
             loss = F.cross_entropy(output.float(), labels, reduction="sum")
             correct = (output.argmax(1) == labels).sum()
             totals += torch.stack([loss.double(), correct.double()])
         loss_sum, correct_sum = totals.tolist()
         return loss_sum / size, 100 * correct_sum / size
-
-    def _arranged(self, images: Tensor) -> Tensor:
-        if self.recipe.channels_last:
-            return images.contiguous(memory_format=torch.channels_last)
-        return images
-
-    def _autocast(self) -> torch.autocast:
-        dtype = torch.float16 if self.recipe.precision == "fp16" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype, enabled=self.recipe.precision != "fp32")
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a run needs to go on after its last finished epoch."""

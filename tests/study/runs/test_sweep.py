@@ -52,7 +52,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the seconds that a fresh interpreter takes."""
-    monkeypatch.setattr(sweeps, "_executor", lambda jobs: ThreadPoolExecutor(1))
+    monkeypatch.setattr(sweeps, "executor", lambda jobs: ThreadPoolExecutor(1))
 
 
 def assert_as(expected: dict[str, Record], records: list[Record]) -> None:

@@ -17,6 +17,7 @@ from pat.study.plan.spec import Spec
 from pat.study.runs.watcher import SILENT, Watcher
 from pat.training import models
 from pat.training.data import ImageDataset, load_manifest, open_dataset
+from pat.training.step import cuda_graph
 from pat.training.tracking import StabilityTracker
 from pat.training.trainer import Pruner, Trainer
 
@@ -60,7 +61,9 @@ def _opened(name: str, checksum: str, root: Path, device: str, workers: int) -> 
     return open_dataset(manifest, root=root, device=torch.device(device), workers=workers)
 
 
-def build_trainer(spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: int) -> Trainer:
+def build_trainer(
+    spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: int, *, graphs: bool = True
+) -> Trainer:
     """The network of a run, freshly initialised, with what prunes it, ready to be trained from an epoch on.
 
     Raises:
@@ -123,6 +126,7 @@ def build_trainer(spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epo
         start_epoch=start_epoch,
         on_epoch=lambda log: watcher.on_epoch(spec, log),
         on_step=lambda epoch, step, steps: watcher.on_step(spec, epoch, step, steps),
+        capture=cuda_graph if graphs and spec.device == "cuda" else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pat.latency.penalty import LatencyPenalty
 from pat.pruner import LayerCollapse, PruningAwareTraining
 from pat.saved import save_pruned
 from pat.study.plan.spec import Spec
+from pat.study.runs.budget import Saving
 from pat.study.runs.building import build_trainer, open_data
 from pat.study.runs.latency_tables import find_table
 from pat.study.runs.watcher import SILENT, Watcher
@@ -24,6 +26,7 @@ from pat.training import checkpoint
 from pat.training.data import ImageDataset
 from pat.training.data.draws import generator_for
 from pat.training.epoch import Epoch, finite
+from pat.training.repeatable import repeatable
 from pat.training.trainer import Outcome, Trainer, TrainingFailed
 from pat.training.variation import other_structure, same_structure
 
@@ -40,6 +43,8 @@ def run(
     branch: bool = True,
     wait: bool = True,
     watcher: Watcher = SILENT,
+    deadline: float | None = None,
+    graphs: bool = True,
 ) -> Record:
     """Bring a run to its end: nothing if it has a record, else from its last checkpoint.
 
@@ -56,6 +61,8 @@ def run(
         branch: whether to use the dense run's checkpoint.
         wait: for another process that trains the run; a run whose trunk is trained by another waits always.
         watcher: told of progress.
+        deadline: stop before the epoch that would not end by then, on :func:`time.monotonic`'s clock.
+        graphs: let an accelerator capture a network's passes, see :class:`pat.training.step.Step`.
 
     Returns:
         The record; a failed run's has the reason.
@@ -63,6 +70,7 @@ def run(
     Raises:
         ValueError: for anything that :func:`pat.study.runs.building.check` finds.
         Busy: if another process trains the run and ``wait`` is off.
+        OutOfTime: if the deadline cut it, after a checkpoint.
     """
     if not keep and (found := store.record(spec)) is not None:
         return found  # without the lock, which a store that is only read does not give
@@ -77,41 +85,70 @@ def run(
         threads = torch.get_num_threads()
         torch.set_num_threads(spec.threads)
         try:
-            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-                return _train(spec, store, data, workers, kept, missing, branch, watcher, found)
+            devices = range(torch.cuda.device_count())
+            with torch.random.fork_rng(devices=devices), repeatable(spec.device) as varying:
+                around = _Around(data, workers, branch, watcher, deadline, graphs, varying)
+                return _train(spec, store, around, kept, missing, found)
         finally:
             torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What a run is given but for its spec: no result depends on it. ``varying`` are the operations met that
+    have no deterministic algorithm."""
+
+    data: Path
+    workers: int
+    branch: bool
+    watcher: Watcher
+    deadline: float | None
+    graphs: bool
+    varying: Collection[str]
+
+    def options(self) -> dict[str, Any]:
+        """The same for another run."""
+        names = ("data", "workers", "watcher", "deadline", "graphs")
+        return {name: getattr(self, name) for name in names}
+
+    def dataset(self, spec: Spec) -> ImageDataset:
+        return open_data(spec, self.data, self.workers)
+
+    def trainer(self, spec: Spec, dataset: ImageDataset, start_epoch: int) -> Trainer:
+        return build_trainer(spec, dataset, self.watcher, start_epoch, graphs=self.graphs)
 
 
 def _train(
     spec: Spec,
     store: Store,
-    data: Path,
-    workers: int,
+    around: _Around,
     keep: frozenset[int],
     missing: Collection[int],
-    branch: bool,
-    watcher: Watcher,
     found: Record | None,
 ) -> Record:
-    watcher.on_start(spec)
-    dataset = open_data(spec, data, workers)
+    around.watcher.on_start(spec)
+    dataset = around.dataset(spec)
     # Not after a checkpoint that is wanted and not there: other runs start from it.
     last = min(missing, default=spec.recipe.epochs)
     if _transplanted(spec) and not store.checkpoints(spec):
         for_all = spec.needs | set(store.checkpoints(spec.trunk))  # others start from those
-        run(spec.trunk, store, data=data, workers=workers, keep=for_all, watcher=watcher)
+        run(spec.trunk, store, keep=for_all, **around.options())
     begin = time.perf_counter()
-    trainer, trunk, spent = _start(spec, store, dataset, last, branch, watcher)
+    trainer, trunk, spent = _start(spec, store, dataset, last, around)
     _penalise_latency(spec, trainer, store)
 
     def seconds() -> float:
         return spent + time.perf_counter() - begin
 
-    def after_epoch(current: Trainer) -> None:
+    saving = Saving(spec, keep, around.deadline)
+
+    def save(current: Trainer) -> None:
         state = {**current.state_dict(), "run": spec.id, "trunk": trunk, "seconds": seconds()}
         checkpoint.save(store.checkpoint_path(spec, current.next_epoch), state)
         store.clean(spec, keep | set(store.checkpoints(spec)[-_KEEP_LAST:]))
+
+    def after_epoch(current: Trainer) -> None:
+        saving.after(current.next_epoch, lambda: save(current))
 
     reason, outcome = None, None
     try:
@@ -123,7 +160,7 @@ def _train(
         reason = str(failure)
     if found is not None:
         return found
-    record = _record(spec, trainer, trunk, outcome, reason, seconds())
+    record = _record(spec, trainer, trunk, outcome, reason, seconds(), around.varying)
     if outcome is not None:
         save_pruned(trainer.model, store.folder(spec) / "model.safetensors", {"spec": spec.id})
     if trainer.scores:
@@ -137,7 +174,7 @@ def _train(
 
 
 def _start(
-    spec: Spec, store: Store, dataset: ImageDataset, last: int, branch: bool, watcher: Watcher
+    spec: Spec, store: Store, dataset: ImageDataset, last: int, around: _Around
 ) -> tuple[Trainer, str | None, float]:
     """A trainer ready to go on: from its own latest checkpoint of at most ``last`` epochs, else from the
     trunk's, else from scratch."""
@@ -145,21 +182,21 @@ def _start(
         state: Any = store.load_checkpoint(spec, epochs)
         if state is not None:
             start = 0 if state["trunk"] is None else _first_epoch(spec)
-            trainer = build_trainer(spec, dataset, watcher, start)
+            trainer = around.trainer(spec, dataset, start)
             trainer.load_state_dict(state)
             return trainer, state["trunk"], state["seconds"]
     epoch = _first_epoch(spec)
     if spec.pretrained:
-        trainer = build_trainer(spec, dataset, watcher, 0)
+        trainer = around.trainer(spec, dataset, 0)
         trainer.model.load_state_dict(_trunk_state(spec, store, spec.recipe.epochs)["model"])
         return trainer, spec.trunk.id, 0.0
-    if epoch and (branch or _transplanted(spec)):
+    if epoch and (around.branch or _transplanted(spec)):
         state = store.load_checkpoint(spec.trunk, epoch)
         if state is not None:
-            trainer = build_trainer(spec, dataset, watcher, epoch)
+            trainer = around.trainer(spec, dataset, epoch)
             trainer.load_weights(state)
             return trainer, spec.trunk.id, 0.0
-    return build_trainer(spec, dataset, watcher, 0), spec.trunk.id if _transplanted(spec) else None, 0.0
+    return around.trainer(spec, dataset, 0), spec.trunk.id if _transplanted(spec) else None, 0.0
 
 
 def _rewound(spec: Spec) -> bool:
@@ -249,6 +286,7 @@ def _record(
     outcome: Outcome | None,
     reason: str | None,
     seconds: float,
+    varying: Collection[str],
 ) -> Record:
     layers = trainer.tracker.layers() if trainer.tracker else []
     result = None
@@ -273,7 +311,7 @@ def _record(
         history=tuple(trainer.history),
         result=result,
         cost=costs,
-        provenance=provenance(seconds=seconds, device=spec.device, command=command()),
+        provenance=provenance(seconds=seconds, device=spec.device, command=command(), varying=varying),
     )
 
 

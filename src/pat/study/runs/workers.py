@@ -1,8 +1,11 @@
-"""Worker processes that do not outlive the process that started them."""
+"""Where runs are trained: in this process, or in workers that do not outlive it."""
 
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from typing import Any
 
 
 def follow_parent() -> None:
@@ -15,3 +18,24 @@ def follow_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+class _Here(Executor):
+    """One job at a time needs no process beside this one, whose start costs seconds."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def executor(jobs: int) -> Executor:
+    """For so many runs at a time. Fresh interpreters: a forked torch may hang, and would inherit the parent's
+    threads."""
+    if jobs == 1:
+        return _Here()
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=follow_parent)

@@ -5,6 +5,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -71,6 +72,9 @@ class Provenance(Frozen):
     os: str
     claims: str | None = None
     """Checksum of the claims file at the time, so that a reader can see which came first."""
+    varying: tuple[str, ...] = ()
+    """Operations of the run for which the device has no deterministic algorithm: another run of the same spec
+    may differ from this one by their rounding."""
 
 
 class Record(Frozen):
@@ -155,7 +159,7 @@ def parse_record(text: bytes, name: str) -> Record:
     return record
 
 
-def provenance(*, seconds: float, device: str, command: str) -> Provenance:
+def provenance(*, seconds: float, device: str, command: str, varying: Iterable[str] = ()) -> Provenance:
     """The present environment."""
     versions = {name: metadata.version(name) for name in _PACKAGES}
     return Provenance(
@@ -168,6 +172,7 @@ def provenance(*, seconds: float, device: str, command: str) -> Provenance:
         hardware=hardware(device),
         os=f"{platform.system()} {platform.machine()}",
         claims=claims_checksum(),
+        varying=tuple(sorted(varying)),
     )
 
 
