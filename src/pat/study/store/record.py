@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from pat import __version__
 from pat.files import paths
 from pat.files.atomic import write_whole
 from pat.files.errors import explain
@@ -168,7 +169,7 @@ def provenance(*, seconds: float, device: str, command: str, varying: Iterable[s
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
         python=platform.python_version(),
-        packages={"pat": metadata.version("pruning-aware-training"), **versions},
+        packages={"pat": __version__, **versions},
         hardware=hardware(device),
         os=f"{platform.system()} {platform.machine()}",
         claims=claims_checksum(),
@@ -214,8 +215,9 @@ def _commit() -> str | None:
     try:
         commit = _git(root, "rev-parse", "HEAD")
         return commit + ("+" if _git(root, "status", "--porcelain", "--", "src", "pyproject.toml") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    except (OSError, subprocess.CalledProcessError):  # a copy of the tree may name it in a file
+        note = root / "COMMIT"
+        return note.read_text(encoding="utf-8").strip() if note.is_file() else None
 
 
 def _git(root: Path, *arguments: str) -> str:
