@@ -10,7 +10,8 @@
 #   WHEELS=folder   what tools/gpu-wheels.sh brought (build/wheels)
 #   DATA=folder     data root, with the data set's archive (data)
 #   STORE=folder    working store (runs)
-#   TOTAL=seconds   for everything (570); CHECK=90 and RATIOS=150 of it at most, UNITS for the runs (what is
+#   TOTAL=seconds   for everything (570); CHECK=90 and RATIOS=150 of it at most, 0 for neither (a second call on
+#                   the same machine goes on with the runs); UNITS for the runs (what is
 #                   left); TIMED="--turns 5" is what is timed for a ratio, see tools/gpu_ratios.py
 #   PROFILE=imagenette-128 PRESET=study DEVICE=cuda JOBS=1 PYTHON=python3
 set -uo pipefail
@@ -27,6 +28,7 @@ exec > >(tee "$OUT/log.txt") 2>&1
 step() {  # name, limit in seconds, command ...
   local name=$1 limit=$2 start=$SECONDS code=0
   shift 2
+  if ((limit == 0)); then return; fi
   printf '\n-- %s, at %d s of %d, limit %d s\n' "$name" "$SECONDS" "$TOTAL" "$limit"
   timeout --signal=INT --kill-after=10 "$limit" "$@" || code=$?
   printf '%-14s %4d s, exit code %d\n' "$name" $((SECONDS - start)) "$code" | tee -a "$OUT/seconds.txt"
