@@ -70,7 +70,7 @@ from pat.study.report.facts import facts, gather
 from pat.study.store import Published, open_store
 from pat.study.runs.sweep import MissingRuns, sweep
 
-profile, store = load_profile("digits"), open_store(sys.argv[1])
+profile, store = load_profile("digits-24"), open_store(sys.argv[1])
 runs = analysis.runs_table(sweep(profile.sweep("study"), store))
 assert len(runs) > 50
 analysis.early_and_late(runs, profile.contrast), analysis.by_epoch(runs, "test_accuracy", digits=1)
@@ -82,10 +82,10 @@ for cell in jupytext.read(paths.NOTEBOOKS / "structure_stability.py").cells:
     if cell.cell_type == "code":
         exec(cell.source, scope)
         if "parameters" in cell.metadata.get("tags", ()):
-            scope |= {"profile": "digits", "preset": "study", "store": sys.argv[1]}
+            scope |= {"profile": "digits-24", "preset": "study", "store": sys.argv[1]}
 assert len(scope["stability"]) > 50
 
-claims = load_claims()
+claims = load_claims(name=profile.claims)
 assert facts([gather(profile, store, claims, "study")], claims)["verdicts"]
 
 for name in experiments.names(profile, "quick"):
@@ -111,7 +111,7 @@ for arguments in (
     ["data", "list"],
     ["status", *store],
     ["results", "table", *store],
-    ["sweep", "--profile", "digits", "--preset", "study", *store],
+    ["sweep", "--profile", "digits-24", "--preset", "study", *store],
 ):
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, (arguments, done.output)

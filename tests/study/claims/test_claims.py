@@ -266,13 +266,66 @@ def test_the_level_is_the_files() -> None:
     assert decide(claims(("greater", 0), level=0.03), found(values))[0].verdict == OPEN
 
 
+def family(name: str, *ratios: float) -> dict[str, Any]:
+    """A claim whose parts ask whether the differences at these ratios are above 0."""
+    parts = [PART | {"arguments": ARGUMENTS | {"ratio": ratio}, "greater": 0} for ratio in ratios]
+    return CLAIM | {"id": name.replace(" ", "-"), "family": name.split(maxsplit=1)[0], "parts": parts}
+
+
+def test_claims_are_corrected_by_family_and_as_sure_as_their_weakest_part() -> None:
+    strong, weak, none = (5.0, 5.1, 4.9, 5.2), (1.0, 2.0, 1.5, 0.2), (1.0, -1.0, 1.5, -1.0)
+    file = Claims.model_validate(
+        {
+            "level": 0.05,
+            "looks": 2,
+            "corrected": "claims",
+            "claims": [
+                family("primary both", 0.5, 0.3),
+                family("primary one", 0.5),
+                family("secondary one", 0.3),
+                family("secondary two", 0.1),
+            ],
+        }
+    )
+    both, one, second, third = decide(file, found(strong, weak, none))
+    p = [2 * stats.ttest_1samp(values, 0, alternative="greater").pvalue for values in (strong, weak, none)]
+    assert both.findings[0].adjusted == both.findings[1].adjusted == pytest.approx(p[1])  # Holm: the last
+    assert one.findings[0].adjusted == pytest.approx(2 * p[0])  # Holm: the first of two
+    assert second.findings[0].adjusted == pytest.approx(min(2 * p[1], p[2]))  # Benjamini and Hochberg
+    assert (file.level_of("primary"), file.strictest("primary")) == (0.025, 0.0125)
+    assert file.level_of("secondary") == file.strictest("secondary") == 0.05
+    assert p[1] > 0.025
+    assert [v.verdict for v in (both, one, third)] == [OPEN, "reproduced", OPEN]
+    assert both.findings[0].leaning == "holds"  # a strong part, open with its claim
+
+
+def test_what_the_seeds_resolve_stands_beside_and_the_rank_test_decides_nothing() -> None:
+    values = (1.0, 2.0, 1.5, 0.2, 3.0)
+    (verdict,) = decide(claims(("greater", 0)), found(values))
+    (finding,) = verdict.findings
+    wilcoxon = stats.wilcoxon(values, alternative="greater").pvalue
+    assert finding.rank_p == pytest.approx(2 * wilcoxon)
+    quantiles = stats.t.ppf(1 - 0.05 / 2, 4) + stats.t.ppf(0.9, 4)
+    assert finding.resolves == pytest.approx(quantiles * stats.sem(values))
+    normal = stats.norm.ppf(1 - 0.05 / 2) + stats.norm.ppf(0.9)
+    deviation = stats.tstd(values)
+    assert finding.needed == math.ceil((normal * deviation / 1.54) ** 2)
+    (single,) = decide(claims(("greater", 0)), found((1.0,)))[0].findings
+    assert (single.resolves, single.needed) == (None, None)
+
+
+def test_parts_are_corrected_in_one_family() -> None:
+    with pytest.raises(ValueError, match="corrected by parts there is one family, primary"):
+        Claims.model_validate({"level": 0.05, "claims": [family("secondary one", 0.5)]})
+
+
 OPEN = "not decidable at this scale"
 
 
 def verdict(*outcomes: Any) -> Verdict:
     claim = claims(*[("greater", 0)] * 3).claims[0]
     one = Part.model_validate(PART | {"greater": 0})
-    return Verdict(claim, tuple(Finding(one, Sample(), None, None, None, o, None) for o in outcomes))
+    return Verdict(claim, tuple(Finding(one, Sample(), outcome=o) for o in outcomes))
 
 
 @pytest.mark.parametrize(
@@ -325,5 +378,6 @@ def test_another_record_gives_another_verdict() -> None:
 
 
 def test_every_known_statistic_is_used_by_a_claim() -> None:
-    used = {part.statistic for claim in load_claims().claims for part in claim.parts}
+    both = (load_claims(), load_claims(name="claims_first_round"))
+    used = {part.statistic for claims in both for claim in claims.claims for part in claim.parts}
     assert used == set(statistics.STATISTICS)

@@ -25,7 +25,7 @@ from pat.study.runs.sweep import How
 from pat.study.store import Store
 from pat.study.store.record import Record
 
-DIGITS = load_profile("digits")
+DIGITS = load_profile("digits-24")
 PLAIN = {"ratios": (0.5,), "seeds": (0, 1)}
 TINY = Profile(
     name="tiny",
@@ -102,7 +102,7 @@ def test_units_differ_from_filters_in_the_dense_run_too() -> None:
 
 
 def test_all_specs_are_valid_as_written_and_read(tmp_path: Path) -> None:
-    for profile in (DIGITS, load_profile("smoke"), load_profile("cifar10-small")):
+    for profile in (DIGITS, load_profile("smoke"), load_profile("cifar10-small-30")):
         for preset in profile.experiments:
             for name in experiments.names(profile, preset):
                 for spec in experiments.specs(name, profile, preset):
@@ -115,7 +115,7 @@ def test_bad_names_are_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no experiment 'masks' in preset 'few'; it has policies, tickets"):
         experiments.run("masks", TINY, "few", Store(tmp_path))
     with pytest.raises(ValueError, match="no experiment 'units' in preset 'full'"):
-        experiments.run("units", load_profile("cifar10-small"), "full", Store(tmp_path))
+        experiments.run("units", load_profile("cifar10-small-30"), "full", Store(tmp_path))
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from pat.study.plan.spec import Spec, Tracking
 from pat.study.store.record import CostRecord, Record, Result
 
 SHARES, SEEDS = (0.1, 0.2), (0, 1)
-PROFILE = load_profile("digits").model_copy(
+PROFILE = load_profile("digits-24").model_copy(
     update={
         "tracking": Tracking(ratios=(0.4,)),
         "experiments": {

@@ -440,12 +440,12 @@ def test_table_one_stands_above_the_papers() -> None:
 
 
 def test_the_papers_values_come_as_printed_and_a_dash_is_none() -> None:
-    printed = paper_regrets(load_profile("digits"), Paper.read())
+    printed = paper_regrets(load_profile("digits-24"), Paper.read())
     mobile = printed[(printed["network"] == "MobileNetV1") & (printed["criterion"] == "magnitude")]
     assert dict(zip(mobile["policy"], mobile["text"], strict=True)) == {
         "random": "6.285", "predefined": "0.135", "epi": "0.135"
     }  # fmt: skip
-    assert set(printed["architecture"]) == {*load_profile("digits").architectures, OVERALL}
+    assert set(printed["architecture"]) == {*load_profile("digits-24").architectures, OVERALL}
 
 
 def test_tables_keep_the_order_of_the_profile() -> None:

@@ -28,7 +28,7 @@ from pat.study.store.record import CostRecord, Epoch, Record, Result
 
 PAPER = Paper.read()
 RATIOS, SEEDS = (0.3, 0.5), (0, 1)
-PROFILE = load_profile("digits").model_copy(
+PROFILE = load_profile("digits-24").model_copy(
     update={
         "experiments": {"full": Experiments(sweep="quick", pretrained=Pretrained(ratios=RATIOS, seeds=SEEDS))}
     }

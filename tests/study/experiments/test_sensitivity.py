@@ -277,7 +277,7 @@ def left(
 
 
 def test_layers_of_a_fresh_network() -> None:
-    table = layers_at_start("digits", FIRST)
+    table = layers_at_start("digits-24", FIRST)
     assert table["channels"].to_dict()["layer1.0.conv1"] == 8
     assert table.loc["layer3.0.conv3", "channels"] == 128
     # Coupled layers share a score; fan-out initialisation makes wide layers with large kernels small.
@@ -289,7 +289,7 @@ def test_layers_of_a_fresh_network() -> None:
 
 def test_kept_shares_are_means_over_seeds() -> None:
     whole = {
-        name: int(n) for name, n in layers_at_start("digits", FIRST)["channels"].items() if name != "conv1"
+        name: int(n) for name, n in layers_at_start("digits-24", FIRST)["channels"].items() if name != "conv1"
     }
     one, other = whole | {"layer1.0.conv1": 0}, whole | {"layer1.0.conv1": 4}
     records = [left(one), left(other, seed=1), left(whole, 5), left(None, criterion="magnitude")]
@@ -325,7 +325,7 @@ def test_emptied_layers_and_collapsed_networks_are_counted() -> None:
 
 
 def test_what_the_paper_prints_stands_beside_ours() -> None:
-    scale = load_profile("digits").model_copy(update={"contrast": Contrast(reference=4, last=8)})
+    scale = load_profile("digits-24").model_copy(update={"contrast": Contrast(reference=4, last=8)})
     records = [scored(dense(architecture=FIRST, seed=seed), 80.0 + seed) for seed in (0, 1)]
     records += [scored(pruned(4, architecture=FIRST, recipe=TWELVE, seed=seed), 78.0) for seed in (0, 1)]
     table = beside_the_paper(runs_table(records), scale, Paper.read()).set_index("quantity")

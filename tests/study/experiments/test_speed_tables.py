@@ -251,7 +251,7 @@ def test_the_papers_example_is_recomputed() -> None:
 
 
 def test_the_steps_of_a_run() -> None:
-    digits = load_profile("digits")
+    digits = load_profile("digits-24")
     assert analysis.training_steps(digits) == 24 * 60  # 6,000 images in batches of 100
     assert analysis.training_steps(load_profile("smoke")) == 5 * 12
 

@@ -275,6 +275,25 @@ def test_motion_is_the_first_thirds_minus_the_last_thirds() -> None:
     assert found.records == {1: (spec(None, 1).id,)}
 
 
+def test_the_first_ninth_s_motion_against_the_rest() -> None:
+    similar = {1: 0.5, 2: 0.7, 3: 0.9, 4: 0.9, 5: 0.9, 6: 0.9, 7: 0.9, 8: 0.9}
+    rows = {t: {"psi": [None, value]} for t, value in similar.items()}
+    longer = PROFILE.model_copy(update={"recipe": PROFILE.recipe.model_copy(update={"epochs": 27})})
+    run = watched(0, rows)
+    spec = longer.spec(architecture=BOTTLENECK, seed=0)
+    moved = run.model_copy(update={"spec": spec, "id": spec.id})
+    found = statistics.compute("early_motion", evidence(moved, profile=longer), HALF | {"times": 2.0})
+    assert found.values == {0: pytest.approx((0.5 + 0.3) / 2 - 2 * 0.1)}
+    stays = statistics.compute("structure_stays", evidence(moved, profile=longer), HALF)
+    assert stays.values == {0: pytest.approx(0.9)}
+
+
+def test_epi_rises_where_it_does_not_fall() -> None:
+    rows = {t: {"psi": [value, None]} for t, value in {3: 0.5, 4: 0.7, 5: 0.6, 6: 0.6, 7: 0.8}.items()}
+    found = statistics.compute("epi_rises", evidence(watched(0, rows)), HALF)
+    assert found.values == {0: pytest.approx(3 / 4)}
+
+
 def test_the_trend_of_epi_is_over_the_epochs() -> None:
     epi = {3: 0.5, 4: 0.7, 5: 0.6, 6: 0.9}
     rows = {t: {"psi": [value, 0.3]} for t, value in epi.items()}
@@ -500,4 +519,7 @@ def test_without_any_run_every_statistic_is_an_empty_sample() -> None:
         assert statistics.compute(name, evidence(), given) == Sample(), name
 
 
-OTHERS: dict[str, Any] = {"rewind": 0, "kind": "same", "budget": "epochs", "value": "saving"}
+OTHERS: dict[str, Any] = {
+    "rewind": 0, "kind": "same", "budget": "epochs", "value": "saving",
+    "times": 2.0, "ratios": [0.5], "share": 0.5, "of": "init",
+}  # fmt: skip

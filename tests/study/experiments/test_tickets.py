@@ -19,7 +19,7 @@ from pat.study.plan.profile import Contrast, load_profile
 from pat.study.plan.spec import Spec
 from pat.study.store.record import Record
 
-DIGITS = load_profile("digits")
+DIGITS = load_profile("digits-24")
 SEEDS = (3, 4, 5, 6, 7)
 
 

@@ -122,7 +122,7 @@ def test_the_mask_signals_worked_by_hand() -> None:
 
 
 def test_windows_are_the_published_ones_where_the_look_back_is_five() -> None:
-    known = rules(load_profile("digits"))
+    known = rules(load_profile("digits-24"))
     assert list(known) == stability_table([watched()])["measure"].drop_duplicates().tolist()
     assert "last 5 distances" in known["mask Hamming"].signal
     assert "last 3 indices" in known["mask Jaccard"].signal
@@ -309,7 +309,7 @@ def test_the_overall_regret_is_a_mean_over_ratios_of_each_seed() -> None:
 
 def test_the_widest_gap_of_each_networks_grid() -> None:
     assert widest_gaps(load_profile("smoke"), "study") == {"resnet8-bottleneck": 2}
-    gaps = widest_gaps(load_profile("cifar10-small"), "full")
+    gaps = widest_gaps(load_profile("cifar10-small-30"), "full")
     assert gaps == {"resnet8-bottleneck": 6, "resnet8-basic": 18, "mobilenetv1-tiny": 18}
 
 

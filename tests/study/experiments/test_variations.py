@@ -25,7 +25,7 @@ from pat.study.plan.spec import AtEpoch, Pruning, Spec
 from pat.study.store.record import Record
 
 PAPER = Paper.read()
-PROFILE: Profile = load_profile("digits").model_copy(
+PROFILE: Profile = load_profile("digits-24").model_copy(
     update={
         "experiments": {
             "full": Experiments(

@@ -128,7 +128,7 @@ def dense_runs(records: Iterable[Record], profile: Profile) -> list[Record]:
 
 def _plain(spec: Spec, profile: Profile) -> bool:
     """Whether it is a dense run as the profile's sweeps have it."""
-    expected = (profile.name, profile.dataset, profile.recipe, profile.neurons, profile.tracking)
+    expected = (profile.recorded, profile.dataset, profile.recipe, profile.neurons, profile.tracking)
     given = (spec.profile, spec.dataset, spec.recipe, spec.neurons, spec.tracking)
     return spec == spec.trunk and given == expected
 

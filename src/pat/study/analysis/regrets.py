@@ -158,14 +158,16 @@ def policy_regret(
     criterion: Criterion,
     policy: str,
     preset: str = "full",
+    ratios: Iterable[float] | None = None,
 ) -> pd.Series:
-    """A policy's regret in points, mean over the sweep's ratios, by seed.
+    """A policy's regret in points, mean over some ratios or all of the sweep's, by seed.
 
     Args:
         records, profile, preset: see :func:`regrets`.
         network: a role of :data:`NETWORKS`.
         criterion: gradient or magnitude.
         policy: one of :data:`POLICIES`.
+        ratios: those to take the mean over; by default all of the sweep's.
 
     Returns:
         Indexed by seed, without the seeds that lack a run; empty if the sweep has no such network or
@@ -188,9 +190,10 @@ def policy_regret(
     name = profile.architectures[role]
     blocks = [b for b in profile.sweeps[preset] if (b.architecture, b.criterion) == (name, criterion)]
     table = regrets(records, profile, preset, architecture=name, criterion=criterion)
-    if {ratio for block in blocks for ratio in block.ratios} != set(table["ratio"]):
+    wanted = {ratio for block in blocks for ratio in block.ratios} if ratios is None else set(ratios)
+    if not wanted <= set(table["ratio"]):
         return empty
-    own = by_seed(table)
+    own = by_seed(table[table["ratio"].isin(wanted)])
     found = own[own["policy"] == policy].set_index("seed")["regret"]
     return empty if found.empty else found
 

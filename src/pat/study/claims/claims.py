@@ -63,6 +63,10 @@ class Part(Frozen):
         return -self.within, self.within
 
 
+Family = Literal["primary", "secondary"]
+"""Primary claims are those of the paper's abstract and contributions; all others are secondary."""
+
+
 class Claim(Frozen):
     """A statement of the paper, in parts that are decided one by one, or the reason why it is not tested."""
 
@@ -74,6 +78,10 @@ class Claim(Frozen):
     """What it says, in one sentence."""
     chapter: str = Field(pattern="^[a-z0-9_]{1,100}$")
     """The notebook that shows it."""
+    family: Family = "primary"
+    """How it is corrected for the number of claims."""
+    because: str | None = Field(default=None, min_length=1)
+    """Why the bounds are what they are."""
     paper: dict[str, str] = {}
     """The paper's own numbers: for each label, where it stands in the file of its values (``table1.x.y``)."""
     parts: tuple[Part, ...] = ()
@@ -92,30 +100,53 @@ class Claims(Frozen):
     """The claims file."""
 
     level: float = Field(gt=0, lt=1)
-    """Probability of any false decision among all parts of a profile."""
+    """Of primary claims the probability of any false decision, of secondary ones the false discovery rate."""
+    looks: int = Field(default=1, ge=1)
+    """How often primary claims may be decided, with more seeds each time; each look has its share of it."""
+    corrected: Literal["claims", "parts"] = "parts"
+    """What is counted: claims by family, or, as in the first round, all parts alike."""
     claims: tuple[Claim, ...] = Field(min_length=1)
     """In the paper's order."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
+        if self.corrected == "parts" and any(claim.family == "secondary" for claim in self.claims):
+            raise ValueError("claims: corrected by parts there is one family, primary")
         twice = [name for name, count in Counter(claim.id for claim in self.claims).items() if count > 1]
         if twice:
             raise ValueError(f"claims: the id {twice[0]!r} is there twice")
         return self
 
+    def unit(self, claim: int, part: int) -> tuple[int, int]:
+        """What a part, by the numbers of its claim and in it, is corrected together with."""
+        return (claim, 0) if self.corrected == "claims" else (claim, part)
 
-def load_claims(book: Path = paths.BOOK, notebooks: Path = paths.NOTEBOOKS) -> Claims:
+    def level_of(self, family: Family) -> float:
+        """What a claim's adjusted p-value is held against."""
+        return self.level / self.looks if family == "primary" else self.level
+
+    def strictest(self, family: Family) -> float:
+        """The level that decides a claim of this family for certain, whatever the others' p-values are."""
+        own = [claim for claim in self.claims if claim.family == family]
+        n = len(own) if self.corrected == "claims" else sum(len(claim.parts) for claim in own)
+        return self.level_of(family) / (n if family == "primary" else 1)
+
+
+def load_claims(
+    book: Path = paths.BOOK, notebooks: Path = paths.NOTEBOOKS, *, name: str = "claims"
+) -> Claims:
     """The claims of a book, checked against what they name.
 
     Args:
-        book: folder with ``claims.yaml`` and ``paper_values.yaml``.
+        book: folder with the file of claims and ``paper_values.yaml``.
         notebooks: folder of the chapters.
+        name: of the file; that of the first round is ``claims_first_round``.
 
     Raises:
         ValueError: naming the claim and what is wrong with it: an unknown statistic or argument, a rule too
             many or none, an id that is there twice, a path to no number, a chapter that is no notebook.
     """
-    file = book / "claims.yaml"
+    file = book / f"{name}.yaml"
     try:
         content = load_yaml(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):

@@ -16,7 +16,12 @@ from pat.study.experiments.oracle_sweep.statistics import (
     initialisation_loss_by_criterion,
     initialisation_loss_trend,
 )
-from pat.study.experiments.policies.statistics import policy_regret, regret_difference, threshold_difference
+from pat.study.experiments.policies.statistics import (
+    policy_regret,
+    regret_difference,
+    regret_margin,
+    threshold_difference,
+)
 from pat.study.experiments.speed.statistics import (
     cost_ratio,
     macs_difference,
@@ -24,11 +29,14 @@ from pat.study.experiments.speed.statistics import (
     training_saving,
 )
 from pat.study.experiments.stability.statistics import (
+    early_motion,
     epi_ratio_trend,
+    epi_rises,
     epi_trend,
     structure_minus_mask,
     structure_motion,
     structure_settling,
+    structure_stays,
 )
 from pat.study.experiments.tickets.statistics import (
     pretrained_difference,
@@ -44,11 +52,15 @@ _FUNCTIONS: tuple[Callable[..., Sample], ...] = (
     initialisation_loss_trend,
     structure_settling,
     structure_motion,
+    early_motion,
+    structure_stays,
     epi_trend,
+    epi_rises,
     epi_ratio_trend,
     structure_minus_mask,
     policy_regret,
     regret_difference,
+    regret_margin,
     threshold_difference,
     macs_difference,
     step_difference,
@@ -94,5 +106,11 @@ def compute(name: str, evidence: Evidence, arguments: Mapping[str, Any]) -> Samp
 def _arguments(name: str) -> type[BaseModel]:
     """What a statistic takes beside the evidence, from its signature."""
     _, *parameters = inspect.signature(STATISTICS[name]).parameters.values()
-    fields: dict[str, Any] = {parameter.name: (parameter.annotation, ...) for parameter in parameters}
+    fields: dict[str, Any] = {
+        parameter.name: (
+            parameter.annotation,
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for parameter in parameters
+    }
     return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)

@@ -1,13 +1,23 @@
-"""Verdicts: what the records say of each claim, by its rule, corrected for the number of questions asked."""
+"""Verdicts: what the records say of each claim, by its rules, corrected for the number of claims."""
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pat.study.analysis.intervals import Interval, interval
-from pat.study.analysis.significance import holm, lies, p_values
+from pat.study.analysis.significance import (
+    directional,
+    false_discovery,
+    holm,
+    lies,
+    p_values,
+    resolvable,
+    seeds_needed,
+    signed_rank,
+)
 from pat.study.claims import statistics
 from pat.study.claims.claims import Claim, Claims, Part
 from pat.study.experiments.evidence import Evidence, Sample
@@ -33,19 +43,27 @@ class Finding:
         part: the question.
         sample: one value a seed, with the records behind it.
         interval: mean and 95 % interval by itself; None without runs.
-        p: directional p-value, twice the smaller of those for holding and for failing; None without runs.
-        adjusted: the same, adjusted for all parts of the profile (Holm).
-        outcome: ``holds`` or ``fails`` if the adjusted p-value decides it, ``open`` if not.
+        p: directional p-value of the t-test, twice the smaller of those for holding and for failing; None
+            without runs.
+        adjusted: that of the claim (in the first round of the part), adjusted for its family.
+        rank_p: the same of the signed-rank test, which is shown beside it and decides nothing.
+        outcome: ``holds`` or ``fails`` if ``adjusted`` decides it, ``open`` if not.
         leaning: what the 95 % interval alone would say of an open part; None if nothing.
+        resolves: distance from the bound that these values would decide, nine times in ten, at the level of
+            the claim's family; None for fewer than two values.
+        needed: seeds that would decide a part of this mean and spread, likewise.
     """
 
     part: Part
     sample: Sample
-    interval: Interval | None
-    p: float | None
-    adjusted: float | None
-    outcome: Outcome
-    leaning: Literal["holds", "fails"] | None
+    interval: Interval | None = None
+    p: float | None = None
+    adjusted: float | None = None
+    rank_p: float | None = None
+    outcome: Outcome = "not run"
+    leaning: Literal["holds", "fails"] | None = None
+    resolves: float | None = None
+    needed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -102,54 +120,75 @@ class Study:
         return self.evidence.profile
 
     @property
-    def tested_parts(self) -> int:
-        """How many parts have runs, which Holm's correction counts."""
-        return sum(found.outcome != "not run" for verdict in self.verdicts for found in verdict.findings)
+    def tested(self) -> tuple[int, int]:
+        """How many claims and how many parts have runs."""
+        parts = [[found for found in verdict.findings if found.p is not None] for verdict in self.verdicts]
+        return sum(map(bool, parts)), sum(map(len, parts))
 
 
 def decide(claims: Claims, evidence: Evidence) -> list[Verdict]:
-    """Hold every part against its rule.
+    """Hold every part against its rule, by t-tests over seeds, one for holding and one for failing.
 
-    A part is decided by t-tests over seeds, one for holding and one for failing, at the claims' level after
-    Holm's correction over all parts that have runs. A single seed decides nothing.
+    What is corrected for its number are claims, each as sure as its weakest part (the largest p-value of its
+    parts: intersection-union): primary ones by Holm, at the level divided by the number of looks at the data,
+    secondary ones by Benjamini and Hochberg. In the first round it was parts, all of them by Holm. What has
+    no runs does not count. A single seed decides nothing.
 
     Returns:
-        One verdict a claim, in their order.
+        One verdict per claim, in their order.
     """
-    parts = [part for claim in claims.claims for part in claim.parts]
-    samples = [statistics.compute(part.statistic, evidence, part.arguments) for part in parts]
-    tests = {
-        index: p_values(list(sample.values.values()), parts[index].region)
-        for index, sample in enumerate(samples)
-        if sample.values
+    samples = {
+        (index, number): statistics.compute(part.statistic, evidence, part.arguments)
+        for index, claim in enumerate(claims.claims)
+        for number, part in enumerate(claim.parts)
     }
-    adjusted = dict(zip(tests, holm([_directional(*test) for test in tests.values()]), strict=True))
-    findings = iter(
-        _finding(part, sample, *tests[index], adjusted[index], claims.level)
-        if index in tests
-        else Finding(part, sample, None, None, None, "not run", None)
-        for index, (part, sample) in enumerate(zip(parts, samples, strict=True))
-    )
-    return [Verdict(claim, tuple(next(findings) for _ in claim.parts)) for claim in claims.claims]
+    units: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for place, sample in samples.items():
+        if sample.values:
+            index, number = place
+            test = p_values(list(sample.values.values()), claims.claims[index].parts[number].region)
+            units[claims.unit(*place)].append(directional(*test))
+    adjusted: dict[tuple[int, int], float] = {}
+    for family, correct in (("primary", holm), ("secondary", false_discovery)):
+        own = [unit for unit in units if claims.claims[unit[0]].family == family]
+        adjusted |= zip(own, correct([max(units[unit]) for unit in own]), strict=True)
+    return [
+        Verdict(
+            claim,
+            tuple(
+                _finding(
+                    part, samples[index, number], adjusted.get(claims.unit(index, number)), claims, claim
+                )
+                for number, part in enumerate(claim.parts)
+            ),
+        )
+        for index, claim in enumerate(claims.claims)
+    ]
+
+
+def _finding(part: Part, sample: Sample, adjusted: float | None, claims: Claims, claim: Claim) -> Finding:
+    """What one part's values say, given the adjusted p-value of what is corrected with it."""
+    if adjusted is None or not sample.values:
+        return Finding(part, sample)
+    values, level = list(sample.values.values()), claims.strictest(claim.family)
+    mean, (inside, outside) = interval(values), p_values(values, part.region)
+    known: dict[str, Any] = {
+        "interval": mean,
+        "p": directional(inside, outside),
+        "rank_p": directional(*p_values(values, part.region, signed_rank)),
+        "adjusted": adjusted,
+    }
+    if len(values) > 1:
+        bound = min((b for b in part.region if math.isfinite(b)), key=lambda b: abs(b - mean.mean))
+        known |= {"resolves": resolvable(values, level), "needed": seeds_needed(values, bound, level)}
+    if adjusted <= claims.level_of(claim.family):
+        return Finding(part, sample, outcome="holds" if inside < outside else "fails", **known)
+    side = lies(mean, part.region)
+    leaning: Literal["holds", "fails"] | None = None if side is None else ("holds" if side else "fails")
+    return Finding(part, sample, outcome="open", leaning=leaning, **known)
 
 
 def count(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """How many claims got each verdict, all of :data:`VERDICTS`."""
     found = [verdict.verdict for verdict in verdicts]
     return {name: found.count(name) for name in VERDICTS}
-
-
-def _directional(inside: float, outside: float) -> float:
-    return min(1.0, 2 * min(inside, outside))
-
-
-def _finding(
-    part: Part, sample: Sample, inside: float, outside: float, adjusted: float, level: float
-) -> Finding:
-    found = interval(sample.values.values())
-    p = _directional(inside, outside)
-    if adjusted <= level:
-        return Finding(part, sample, found, p, adjusted, "holds" if inside < outside else "fails", None)
-    side = lies(found, part.region)
-    leaning: Literal["holds", "fails"] | None = None if side is None else ("holds" if side else "fails")
-    return Finding(part, sample, found, p, adjusted, "open", leaning)

@@ -44,6 +44,29 @@ class Sample:
         return cls(known, {seed: tuple(dict.fromkeys(ids[seed])) for seed in known})
 
 
+Statistic = Callable[..., Sample]
+
+
+def reaches(bounds: Callable[[Profile], tuple[float, float]]) -> Callable[[Statistic], Statistic]:
+    """Say of a statistic which means a profile's schedule allows, whatever the networks do.
+
+    Without it any difference of accuracies is possible, -100 to 100 points.
+    """
+
+    def mark(statistic: Statistic) -> Statistic:
+        statistic.reach = bounds  # type: ignore[attr-defined]
+        return statistic
+
+    return mark
+
+
+correlates = reaches(lambda profile: (-1.0, 1.0))
+"""Of correlations, and of differences of similarities."""
+
+shares = reaches(lambda profile: (0.0, 1.0))
+"""Of shares."""
+
+
 def paired(function: Callable[..., float], *samples: Sample) -> Sample:
     """``function`` of the samples' values, over the seeds that all of them have."""
     seeds = [seed for seed in samples[0].values if all(seed in sample.values for sample in samples)]

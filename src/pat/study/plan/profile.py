@@ -53,13 +53,17 @@ class Contrast(Frozen):
     """A few epochs later."""
     last: int = Field(ge=0)
     """So late that little time is left to recover."""
+    early: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
+    """"After a few epochs", from one epoch to another, where no single one is meant."""
 
 
 class Profile(Frozen):
     """One scale of the study."""
 
     name: str = Field(pattern=NAME)
-    """The file's name; folders of stores are named after it."""
+    """The file's name."""
+    recorded_as: str | None = Field(default=None, pattern=NAME)
+    """The profile's name when its records were made, where that was another: it is a part of their ids."""
     title: str
     """For people."""
     purpose: str
@@ -86,6 +90,8 @@ class Profile(Frozen):
     """CPU threads of a run."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Kind of device."""
+    claims: str = Field(default="claims", pattern=r"^[a-z0-9_]{1,100}$")
+    """The book's file of claims that its runs are held against."""
     sweeps: dict[str, tuple[Cells, ...]] = {}
     """Named oracle sweeps."""
     experiments: dict[str, Experiments] = {}
@@ -125,6 +131,16 @@ class Profile(Frozen):
             raise ValueError(f"expected a threshold of each criterion, {missing[0]} has none")
         return value
 
+    @property
+    def recorded(self) -> str:
+        """What its runs say that their profile is, and what folders of records are named after."""
+        return self.recorded_as or self.name
+
+    @property
+    def first_trigger(self) -> int:
+        """The first epoch after which EPI can trigger: r epochs before it, and as many values as patience."""
+        return self.tracking.look_back + self.patience
+
     def spec(
         self,
         *,
@@ -155,7 +171,7 @@ class Profile(Frozen):
         try:
             pruning = Pruning(criterion=criterion, ratio=ratio, policy=policy) if policy else None  # type: ignore[arg-type]
             fields = {
-                "profile": self.name,
+                "profile": self.recorded,
                 "dataset": self.dataset,
                 "architecture": name,
                 "recipe": self.recipe,

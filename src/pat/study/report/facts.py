@@ -69,7 +69,7 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         "scale": _scale(studies),
         "verdicts": _verdicts(studies, book),
         "decided": _decided(claims, studies),
-        "checksums": _checksums(studies, claims_checksum(book)),
+        "checksums": _checksums(studies, claims_checksum(book, studies[0].profile.claims)),
         "outcomes": _outcomes(studies),
         "hours": _hours(studies),
         "cost": _cost(studies),
@@ -184,7 +184,7 @@ def _chapters(book: Path, profile: str) -> pages.Link:
 
 
 def _decided(claims: Claims, studies: Sequence[Study]) -> str:
-    numbers = " and ".join(str(study.tested_parts) for study in studies)
+    numbers = " and ".join(str(study.tested[1]) for study in studies)
     return (
         "Each claim has parts, each part a statistic that gives one number a seed, and a rule that was fixed "
         "before the runs that decide it (seeds 0 to 2 of the digits had been seen, and are left out). A part "
@@ -202,11 +202,12 @@ def _power(claims: Claims, study: Study) -> str:
     from scipy import stats
 
     n = len({record.spec.seed for record in study.evidence.records})
-    if n < 2 or not study.tested_parts:
+    _, parts = study.tested
+    if n < 2 or not parts:
         return ""
-    needed = stats.t.ppf(1 - claims.level / (2 * study.tested_parts), n - 1) / n**0.5
+    needed = stats.t.ppf(1 - claims.level / (2 * parts), n - 1) / n**0.5
     return (
-        f"With {n} seeds and {study.tested_parts} parts ({study.profile.name}) the mean has to lie about "
+        f"With {n} seeds and {parts} parts ({study.profile.name}) the mean has to lie about "
         f"{needed:.1f} standard deviations of the values from the bound for a first part to be decided, so "
         "that *not decidable* says at least as much about the number of seeds as about the scale."
     )
@@ -315,8 +316,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--book", type=Path, default=paths.BOOK, help="folder of the book")
     options = parser.parse_args(arguments)
     try:
-        claims, store = load_claims(options.book), open_store(options.store)
+        store = open_store(options.store)
         first, *others = [load_profile(name) for name in dict.fromkeys(options.profile)]
+        claims = load_claims(options.book, name=first.claims)
         studies = [gather(first, store, claims, options.preset)]
         for profile in others:
             try:

@@ -196,7 +196,7 @@ def evidence_page(study: Study, book: Path) -> str:
         blocks.append(" ".join(filter(None, [f"{claim.where}.", _badge(verdict.verdict), verdict.counts])))
         blocks += [claim.untested] if claim.untested else []
         for number, finding in enumerate(verdict.findings, 1):
-            told = _told(finding, study.tested_parts, collapsed)
+            told = _told(finding, study.tested[1], collapsed)
             blocks.append(f"({_label(name, claim, number)})=\n{told}")
             blocks += [_values(finding, links)] if finding.sample.values else []
     return "\n\n".join(blocks) + "\n"

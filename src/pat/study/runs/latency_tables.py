@@ -69,7 +69,7 @@ def table_of(
     """
     name = profile.architectures[0] if architecture is None else architecture
     check_architecture(name)  # it becomes part of a file's name
-    folder = measured.latency_folder(store.root, profile.name)
+    folder = measured.latency_folder(store.root, profile.recorded)
     size = load_manifest(profile.dataset).image_size
     if not isinstance(store, Store):
         found = sorted(folder.glob(f"*-{name}-{size}.json"))

@@ -76,6 +76,8 @@ class Provenance(Frozen):
     varying: tuple[str, ...] = ()
     """Operations of the run for which the device has no deterministic algorithm: another run of the same spec
     may differ from this one by their rounding."""
+    protocol: str | None = None
+    """Checksum of all that decides claims at the time: see :func:`protocol_checksum`."""
 
 
 class Record(Frozen):
@@ -174,6 +176,7 @@ def provenance(*, seconds: float, device: str, command: str, varying: Iterable[s
         os=f"{platform.system()} {platform.machine()}",
         claims=claims_checksum(),
         varying=tuple(sorted(varying)),
+        protocol=protocol_checksum(),
     )
 
 
@@ -193,18 +196,42 @@ def hardware(device: str) -> str:
 
 
 @cache
-def claims_checksum(book: Path = paths.BOOK) -> str | None:
+def claims_checksum(book: Path = paths.BOOK, name: str = "claims") -> str | None:
     """SHA-256 of what the claims file says (comments and layout do not count), or None without one.
 
     A file that says nothing, because it cannot be read, must not cost a finished run its record.
     """
-    file = book / "claims.yaml"
+    file = book / f"{name}.yaml"
     if not file.is_file():
         return None
     try:
         return hashlib.sha256(canonical(load_yaml(file.read_text(encoding="utf-8")))).hexdigest()
     except (OSError, ValueError, TypeError):  # TypeError: a date or the like, which no claims file has
         return None
+
+
+PROTOCOL = (
+    "book/claims.yaml",
+    "data_manifests/*.yaml",
+    "src/pat/study/plan/profiles/*.yaml",
+    "src/pat/study/analysis/*.py",
+    "src/pat/study/claims/*.py",
+    "src/pat/study/experiments/*/*.py",
+)
+"""What is fixed before a run that decides: claims, profiles, data, and the code from records to verdicts."""
+
+
+@cache
+def protocol_checksum() -> str | None:
+    """SHA-256 over names and content of the files of :data:`PROTOCOL`; None for an installed package."""
+    root = paths.repo_root()
+    if root is None:
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(file for pattern in PROTOCOL for file in root.glob(pattern)):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest.update(f"{file.relative_to(root).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
 
 
 @cache

@@ -1,17 +1,18 @@
 """Sec. 4.1: what the pruning epoch does to the final accuracy."""
 
+import math
 from typing import Literal
 
 from scipy import stats
 
 from pat.criteria import Criterion
 from pat.study.analysis.grid import cells
-from pat.study.experiments.evidence import Evidence, Network, Sample, paired
+from pat.study.experiments.evidence import Evidence, Network, Sample, correlates, paired, reaches
 from pat.study.plan.settings import Ratio
 from pat.study.store.record import Record
 
-Moment = Literal["first", "reference", "last"]
-"""A pruning epoch of the profile's contrast."""
+Moment = Literal["first", "reference", "early", "last"]
+"""A pruning epoch of the profile's contrast; ``early`` is the mean over the grid's epochs in its range."""
 
 
 def accuracy_difference(
@@ -31,6 +32,7 @@ def accuracy_difference(
     return paired(lambda a, b: a - b, *sides)
 
 
+@reaches(lambda profile: (0.0, math.inf))
 def accuracy_share(
     evidence: Evidence, network: Network, criterion: Criterion, ratio: Ratio, at: Moment
 ) -> Sample:
@@ -48,6 +50,7 @@ def initialisation_loss_by_criterion(evidence: Evidence, network: Network, ratio
     return paired(lambda magnitude, gradient: magnitude - gradient, *losses)
 
 
+@correlates
 def initialisation_loss_trend(evidence: Evidence, network: Network, criterion: Criterion) -> Sample:
     """Spearman's rank correlation of the ratio and what pruning at initialisation costs.
 
@@ -81,8 +84,12 @@ def _accuracy(
         return _of(evidence.dense(network))
     if at == "oracle":
         return _oracle(evidence, network, criterion, ratio)
-    grid = evidence.grid(network, criterion).get(ratio, {})
-    return _of(grid.get(getattr(evidence.profile.contrast, at), []))
+    grid, contrast = evidence.grid(network, criterion).get(ratio, {}), evidence.profile.contrast
+    if at == "early":
+        low, high = contrast.early or (contrast.reference, contrast.reference)
+        inside = [_of(records) for epoch, records in grid.items() if low <= epoch <= high]
+        return paired(lambda *values: sum(values) / len(values), *inside) if inside else Sample()
+    return _of(grid.get(getattr(contrast, at), []))
 
 
 def _of(records: list[Record]) -> Sample:

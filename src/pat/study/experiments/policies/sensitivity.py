@@ -129,7 +129,7 @@ def _varied(spec: Spec, profile: Profile) -> bool:
     neurons = spec.neurons.model_copy(update={"count": profile.neurons.count})
     given = (spec.profile, spec.architecture, neurons, spec.recipe.model_copy(update=usual))
     same_length = spec.recipe.epochs * recipe.slices == recipe.epochs * spec.recipe.slices
-    wanted = (profile.name, profile.architectures[0], profile.neurons, recipe)
+    wanted = (profile.recorded, profile.architectures[0], profile.neurons, recipe)
     return spec.experiment == "dense" and same_length and given == wanted
 
 

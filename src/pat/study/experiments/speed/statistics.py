@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import pandas as pd
 
-from pat.study.experiments.evidence import Evidence, Sample
+from pat.cost import training_share
+from pat.study.experiments.evidence import Evidence, Sample, correlates, reaches
 from pat.study.experiments.speed import runs as speed
+from pat.study.plan.profile import Profile
 from pat.study.plan.settings import Ratio
 from pat.study.store.measured import speed_folder
 from pat.study.store.speeds import Speeds, speeds_of
 
 
+@correlates
 def macs_difference(evidence: Evidence, ratio: Ratio) -> Sample:
     """Multiply-accumulates of what pruning at initialisation leaves minus EPI's, as shares of the dense ones.
 
@@ -30,16 +33,25 @@ def step_difference(evidence: Evidence, ratio: Ratio, first: speed.Choice, secon
     found = _of(evidence, speed.step_difference(table, ratio, first, second), table, ratio, first, second)
     if speeds is None or not found.values:
         return found
-    folder = speed_folder(evidence.store.root, evidence.profile.name)
+    folder = speed_folder(evidence.store.root, evidence.profile.recorded)
     return replace(found, files=(folder / speeds.file,))
 
 
+@reaches(lambda profile: (0.0, 1 - training_share(1, 0, profile.recipe.epochs, profile.first_trigger + 2)))
 def training_saving(evidence: Evidence, ratio: Ratio) -> Sample:
     """Share of the dense training's multiply-accumulates that pruning by EPI saves."""
     table = _table(evidence)
     return _of(evidence, speed.training_saving(table, ratio), table, ratio, "epi")
 
 
+def _cost_ratios(profile: Profile) -> tuple[float, float]:
+    """From EPI in the last epoch to EPI as early as can be, if the pruned network cost nothing."""
+    epochs = profile.recipe.epochs
+    finetuned = 1 + training_share(1, 0, epochs, 1)
+    return finetuned, finetuned / training_share(1, 0, epochs, profile.first_trigger + 2)
+
+
+@reaches(_cost_ratios)
 def cost_ratio(evidence: Evidence, ratio: Ratio) -> Sample:
     """Multiply-accumulates of train, prune, finetune divided by those of pruning in training by EPI.
 
@@ -58,7 +70,7 @@ def _table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _speeds(evidence: Evidence) -> Speeds | None:
-    return speeds_of(evidence.store.root, evidence.profile.name, evidence.records)
+    return speeds_of(evidence.store.root, evidence.profile.recorded, evidence.records)
 
 
 def _of(

@@ -1,18 +1,21 @@
 """Sec. 3 and 4.5: how the structure moves while the bottleneck network trains, and what EPI says of it."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import pandas as pd
+from pydantic import Field
 
 from pat.criteria import Criterion
 from pat.stability import similarity
 from pat.study.analysis.stability import epi_against_ratio, stability_table
-from pat.study.experiments.evidence import Evidence, Sample, paired
+from pat.study.experiments.evidence import Evidence, Sample, correlates, paired, shares
 from pat.study.experiments.oracle_sweep.statistics import trend
 from pat.study.plan.settings import Ratio
 from pat.study.store.record import Record
 
 
+@correlates
 def structure_settling(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
     """How much more the reference epoch's final structure resembles the last one's than the first's does.
 
@@ -36,6 +39,25 @@ def structure_settling(evidence: Evidence, criterion: Criterion, ratio: Ratio) -
     return paired(lambda late, early: late - early, *sides)
 
 
+@correlates
+def early_motion(
+    evidence: Evidence, criterion: Criterion, ratio: Ratio, times: Annotated[float, Field(ge=1)]
+) -> Sample:
+    """Motion per epoch of the one-shot structure in the first ninth of the schedule minus so many times that
+    of the rest.
+
+    An epoch's motion is 1 - Psi(N_t, N_{t-1}). The first ninth is 10 of the paper's 90 epochs: before it EPI
+    cannot trigger.
+    """
+
+    def more(run: pd.DataFrame) -> float:
+        early, late = _motion(run, evidence)
+        return early - times * late
+
+    return _by_seed(evidence, criterion, ratio, more)
+
+
+@correlates
 def structure_motion(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
     """How much more the one-shot structure moves in the first third of a dense run than in its last third.
 
@@ -52,6 +74,24 @@ def structure_motion(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> 
     return _by_seed(evidence, criterion, ratio, motion)
 
 
+@shares
+def structure_stays(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
+    """Mean Psi of successive epochs' one-shot structures after the first ninth of the schedule."""
+    return _by_seed(evidence, criterion, ratio, lambda run: 1 - _motion(run, evidence)[1])
+
+
+@shares
+def epi_rises(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
+    """Share of a dense run's epochs in which EPI is not under the epoch before."""
+
+    def rising(run: pd.DataFrame) -> float:
+        steps = run.sort_values("epoch")["value"].dropna().diff().dropna()
+        return float((steps >= 0).mean()) if len(steps) else float("nan")
+
+    return _by_seed(evidence, criterion, ratio, rising)
+
+
+@correlates
 def epi_trend(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
     """Spearman's rank correlation of EPI and the epoch, over a dense run's epochs; 0 if EPI never changes."""
 
@@ -62,6 +102,7 @@ def epi_trend(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
     return _by_seed(evidence, criterion, ratio, rising)
 
 
+@correlates
 def epi_ratio_trend(evidence: Evidence, criterion: Criterion) -> Sample:
     """Spearman's rank correlation of EPI and the pruning ratio, mean over a dense run's epochs."""
     records = evidence.dense("bottleneck")
@@ -69,6 +110,7 @@ def epi_ratio_trend(evidence: Evidence, criterion: Criterion) -> Sample:
     return Sample.of(found[found["criterion"] == criterion].set_index("seed")["rho"], records)
 
 
+@correlates
 def structure_minus_mask(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
     """Similarity of structures minus Jaccard index of masks, where structures have settled.
 
@@ -81,6 +123,12 @@ def structure_minus_mask(evidence: Evidence, criterion: Criterion, ratio: Ratio)
     if means.empty:
         return Sample()
     return Sample.of(means["EPI"] - means["mask Jaccard"], records)
+
+
+def _motion(run: pd.DataFrame, evidence: Evidence) -> tuple[float, float]:
+    """Mean motion per epoch in the first ninth of the schedule, and from then on."""
+    moved, first = 1 - run.set_index("epoch")["previous"], evidence.profile.recipe.epochs // 9
+    return float(moved[moved.index < first].mean()), float(moved[moved.index >= first].mean())
 
 
 def _left(record: Record) -> dict[str, int] | None:
