@@ -198,11 +198,12 @@ def test_the_seed_alone_decides() -> None:
     assert rows(first.history) != rows(other.history)
 
 
-def test_dropout_does_not_repeat_the_stream_of_the_data_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropout_does_not_repeat_the_stream_of_the_data_order() -> None:
     seeds = []
-    set_seed = torch.manual_seed
     run = trainer(Never())
-    monkeypatch.setattr(torch, "manual_seed", lambda seed: seeds.append(seed) or set_seed(seed))
+    run.model.register_forward_pre_hook(
+        lambda model, inputs: seeds.append(torch.initial_seed()) if model.training else None
+    )
     run.train(until=2)
     streams = [generator_for(0, epoch).initial_seed() for epoch in range(2)] + seeds
     assert len(seeds) == 10
