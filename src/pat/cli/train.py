@@ -104,9 +104,10 @@ def run(
 
 
 def _deadline(budget: str | None) -> float | None:
-    from pat.study.runs.budget import deadline_in, seconds
+    """A command's budget counts from its start."""
+    from pat.study.runs.budget import deadline_in, process_age, seconds
 
-    return None if budget is None else deadline_in(seconds(budget))
+    return None if budget is None else deadline_in(seconds(budget) - process_age())
 
 
 def _profile(name: str, device: str | None) -> "Scale":

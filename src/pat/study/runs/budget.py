@@ -1,8 +1,10 @@
 """Budgets: how long the runs of a sweep take, learnt from those that ended, and which still end in time."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable
+from pathlib import Path
 from statistics import median
 
 from pat.study.plan.spec import Spec
@@ -36,6 +38,15 @@ def seconds(text: str) -> float:
 def deadline_in(span: float) -> float:
     """The moment so many seconds from now, on a clock that all processes of the machine share."""
     return time.monotonic() + span
+
+
+def process_age() -> float:
+    """Seconds since this process began, its start included; 0 where the system does not say."""
+    try:
+        began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # in ticks since boot
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError, IndexError):
+        return 0.0
 
 
 def time_left(deadline: float) -> float:
