@@ -235,7 +235,7 @@ class Trainer:
         return loss_sum / seen, 100 * correct_sum / seen
 
     def _reseed(self, seed: int) -> None:
-        """``torch.manual_seed`` for the device at hand: noting it for all others takes longer than a layer."""
+        """``torch.manual_seed`` for this device: noting it for all others takes longer than a layer."""
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
