@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from pat.files import paths
 
 BAD_INPUT = 2
 FAILED = 1
@@ -18,8 +20,21 @@ class Device(StrEnum):
 
 
 Profile = Annotated[str, typer.Option(help="Scale of the study: a data set, architectures, a recipe.")]
-StoreFolder = Annotated[Path, typer.Option("--store", help="Folder that keeps runs.")]
-DataFolder = Annotated[Path, typer.Option("--data", help="Folder that holds the data sets.")]
+
+
+def _path(text: str) -> Path:
+    try:
+        return paths.usable(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+AS_PATH: dict[str, Any] = {"parser": _path}
+"""Of arguments: paths are refused before anything is done with them."""
+FOLDER = AS_PATH | {"metavar": "PATH"}
+"""The same of options."""
+StoreFolder = Annotated[Path, typer.Option("--store", help="Folder that keeps runs.", **FOLDER)]
+DataFolder = Annotated[Path, typer.Option("--data", help="Folder that holds the data sets.", **FOLDER)]
 Jobs = Annotated[int, typer.Option(help="Processes that train at the same time.")]
 Workers = Annotated[
     int, typer.Option(help="Processes a run that decode images of data sets too large for memory.", min=0)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from pat.cli.options import DataFolder, clear_errors
+from pat.cli.options import AS_PATH, FOLDER, DataFolder, clear_errors
 from pat.files import paths
 from pat.study.runs.console import Console
 
@@ -70,9 +70,13 @@ def data_unpack(
 
 
 def data_add(
-    folder: Annotated[Path, typer.Argument(help="Folder with train/ and val/ or test/, or of classes.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with train/ and val/ or test/, or of classes.", **AS_PATH)
+    ],
     name: Annotated[str | None, typer.Option(help="Name of the data set; the folder's by default.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder to write the manifest to.")] = Path("data_manifests"),
+    out: Annotated[Path, typer.Option(help="Folder to write the manifest to.", **FOLDER)] = Path(
+        "data_manifests"
+    ),
     image_size: Annotated[int | None, typer.Option(help="Pixels that the network sees.")] = None,
 ) -> None:
     """Write a manifest for a folder of images in ImageFolder layout."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pat.cli.options import FAILED, StoreFolder, clear_errors
+from pat.cli.options import AS_PATH, FAILED, FOLDER, StoreFolder, clear_errors
 from pat.cli.show import print_record
 from pat.files import paths
 from pat.files.plain import printable
@@ -74,7 +74,7 @@ def table(
 def publish(
     store: StoreFolder = paths.STORE,
     profile: Annotated[str | None, typer.Option(help="Only this profile's runs.")] = None,
-    target: Annotated[Path, typer.Option(help="Folder of published records.")] = paths.RESULTS,
+    target: Annotated[Path, typer.Option(help="Folder of published records.", **FOLDER)] = paths.RESULTS,
     packed: Annotated[bool, typer.Option(help="Many records in one compressed file a seed.")] = False,
 ) -> None:
     """Copy finished records, and what was measured beside them, to the folder that the book is built from."""
@@ -93,7 +93,7 @@ def publish(
 
 def compare(
     store: StoreFolder = paths.STORE,
-    published: Annotated[Path, typer.Option(help="Folder of published records.")] = paths.RESULTS,
+    published: Annotated[Path, typer.Option(help="Folder of published records.", **FOLDER)] = paths.RESULTS,
 ) -> None:
     """Compare a store's runs with the published ones: equal to the last digit, or how far apart."""
     from pat.study.store import open_store
@@ -134,7 +134,7 @@ def show(
 
 
 def merge(
-    source: Annotated[Path, typer.Argument(help="Another store, of this machine or another one.")],
+    source: Annotated[Path, typer.Argument(help="Another store, of this machine or another one.", **AS_PATH)],
     store: StoreFolder = paths.STORE,
 ) -> None:
     """Copy into a store the runs that it lacks of another one; exit code 1 if some are there otherwise."""

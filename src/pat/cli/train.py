@@ -10,6 +10,7 @@ import typer
 
 from pat.cli.options import (
     FAILED,
+    FOLDER,
     Budget,
     DataFolder,
     Graphs,
@@ -236,9 +237,10 @@ def sweep(
 
 def verify(
     record: Annotated[str, typer.Argument(help="A record's file, or the first digits of a run's id.")],
-    store: Annotated[Path, typer.Option(help="Where to look for an id.")] = paths.RESULTS,
+    store: Annotated[Path, typer.Option(help="Where to look for an id.", **FOLDER)] = paths.RESULTS,
     scratch: Annotated[
-        Path | None, typer.Option(help="Folder to train in, kept and gone on with; else a temporary one.")
+        Path | None,
+        typer.Option(help="Folder to train in, kept and gone on with; else a temporary one.", **FOLDER),
     ] = None,
     data: DataFolder = paths.DATA,
     workers: Workers = 0,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pat.files.paths import BOOK
+from pat.files.paths import BOOK, argument
 from pat.files.plain_yaml import load_yaml
 from pat.study.report import site
 from pat.study.report.executed import NotebookError, check, plain
@@ -94,8 +94,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m pat.study.report.book", description="Build the book and check it."
     )
-    parser.add_argument("--book", type=Path, default=BOOK, help="folder of the book's sources")
-    parser.add_argument("--out", type=Path, help="pages go to OUT/_build/html (default: the book)")
+    parser.add_argument("--book", type=argument, default=BOOK, help="folder of the book's sources")
+    parser.add_argument("--out", type=argument, help="pages go to OUT/_build/html (default: the book)")
     parser.add_argument("--lenient", action="store_true", help="warnings are no errors")
     options = parser.parse_args(argv)
     try:

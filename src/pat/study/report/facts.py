@@ -313,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--preset", help=f"which runs of them (default: {CONFIRMATORY} or, without any, {EXPLORATORY})"
     )
     parser.add_argument("--store", default=str(paths.STORE), help="folder of the runs")
-    parser.add_argument("--book", type=Path, default=paths.BOOK, help="folder of the book")
+    parser.add_argument("--book", type=paths.argument, default=paths.BOOK, help="folder of the book")
     options = parser.parse_args(arguments)
     try:
         store = open_store(options.store)

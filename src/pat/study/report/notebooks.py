@@ -26,7 +26,7 @@ from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
 from pat.files.atomic import staging
-from pat.files.paths import BOOK, NOTEBOOKS
+from pat.files.paths import BOOK, NOTEBOOKS, argument
 from pat.files.plain import shown
 from pat.files.plain_yaml import load_yaml
 from pat.study.plan.profile import load_profile
@@ -324,7 +324,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     """The parameters on the command line; only named notebooks can take some of their own."""
     if options.parameter and not options.names:
         raise ValueError("-p needs the names of the notebooks that it is for")
-    given = {} if options.store is None else {"store": options.store}
+    given = {} if options.store is None else {"store": str(options.store)}
     for name, value in options.parameter:
         try:
             given[name] = load_yaml(value)
@@ -342,13 +342,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks; default: all of them")
     parser.add_argument("--profile", required=True, help="profile, e.g. digits")
     parser.add_argument("--preset", help="which runs of the profile, such as quick (minutes) or full")
-    parser.add_argument("--store", help="run store, relative to the project's root")
+    parser.add_argument("--store", type=argument, help="run store, relative to the project's root")
     parser.add_argument(
         *("-p", "--parameter"), nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
         help="a parameter of the notebooks named, its value as in YAML; an unknown name is refused",
     )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time (default 2)")
-    parser.add_argument("--out", type=Path, help="default: book/executed/<profile>, or <profile>-<preset>")
+    parser.add_argument(
+        "--out", type=argument, help="default: book/executed/<profile>, or <profile>-<preset>"
+    )
     options = parser.parse_args(argv)
     out_dir = options.out or BOOK / "executed" / "-".join(filter(None, (options.profile, options.preset)))
     try:

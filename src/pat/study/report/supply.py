@@ -259,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pat.study.report.supply", description=main.__doc__)
     parser.add_argument(
         "--pins",
-        type=Path,
+        type=paths.argument,
         metavar="FILE",
         help="check instead that FILE pins all that is installed, exactly",
     )

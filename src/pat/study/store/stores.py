@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
+from pat.files import paths
 from pat.files.atomic import CannotWrite
 from pat.files.plain import printable
 from pat.study.plan.spec import Spec
@@ -235,8 +236,12 @@ AnyStore = Store | Published
 
 
 def open_store(root: str | Path) -> AnyStore:
-    """A working store, or a published one if the folder holds its table."""
-    path = Path(root)
+    """A working store, or a published one if the folder holds its table.
+
+    Raises:
+        ValueError: for a path that no folder can have.
+    """
+    path = paths.usable(root)
     return Published(path) if (path / INDEX).is_file() else Store(path)
 
 
