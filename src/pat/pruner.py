@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pat import schedule, surgery
-from pat.channels import ChannelGroup, trace
+from pat import rehearsal, schedule, surgery
+from pat.channels import ChannelGroup, ChannelGroups, UnsupportedOperation, trace
 from pat.criteria import CRITERIA, Criterion
 from pat.importance import TaylorScores, magnitude_scores
 from pat.policy import Policy
@@ -77,6 +77,9 @@ class PruningAwareTraining:
             :class:`pat.latency.penalty.LatencyPenalty`. What EPI watches and what is reported stays the
             criterion's own: the paper applies the penalty "using our policy" (Sec. 4.3), so that both runs
             prune in the same epoch and differ by the penalty alone.
+        linear: whether hidden units of Linear layers are neurons too, beside channels of convolutions; None:
+            only in a network in which no convolution has channels that could go (a vision transformer).
+        rehearse: try the removal out on copies before training, see :func:`pat.rehearsal.rehearse`.
 
     Attributes:
         status: ``"dense"``, ``"prune"`` or ``"sparse"``: the phase of the epoch that comes or runs.
@@ -87,7 +90,8 @@ class PruningAwareTraining:
     Raises:
         ValueError: for a parameter out of range, a ratio that ``min_channels`` does not allow, or an
             optimizer of another model.
-        UnsupportedOperation: if channels cannot be followed through the model.
+        UnsupportedOperation: if channels cannot be followed through the model, none could go, or a removal
+            that is tried out changes the function.
     """
 
     def __init__(
@@ -109,6 +113,8 @@ class PruningAwareTraining:
         track: Iterable[Criterion] = (),
         start_epoch: int = 0,
         adjust: Adjust | None = None,
+        linear: bool | None = None,
+        rehearse: bool = True,
     ) -> None:
         if not 0 <= ratio < 1:
             raise ValueError(f"ratio must lie in [0, 1), got {ratio}")
@@ -141,9 +147,9 @@ class PruningAwareTraining:
         self.extra_models = list(extra_models)
         self.adjust = adjust
         self.groups = trace(model, example_input, exclude)
-        self.neurons: dict[str, ChannelGroup] = self.groups.neurons(keep_stem)
-        if not self.neurons:
-            raise ValueError("the model has no convolution whose channels could be pruned")
+        self.neurons = _neurons(self.groups, keep_stem, linear)
+        if rehearse:
+            rehearsal.rehearse(model, example_input, self.groups, self.neurons)
         self.reports: list[EpochReport] = []
         self.status: Status = "dense"
         self.epoch = start_epoch
@@ -320,8 +326,8 @@ class PruningAwareTraining:
             )
 
     def _mask(self) -> None:
+        surgery.mask(self.model, self.kept, groups=self.groups)
         factors = surgery.mask_factors(self.model, self.kept, groups=self.groups)
-        surgery.apply_factors(self.model, factors)
         parameters = dict(self.model.named_parameters())
         self._factors = {name: factor for name, factor in factors.items() if name in parameters}
         self.after_step()
@@ -392,3 +398,10 @@ class PruningAwareTraining:
             "policy": self.policy.settings(),
             "groups": {name: group.size for name, group in self.neurons.items()},
         }
+
+
+def _neurons(groups: ChannelGroups, keep_stem: bool, linear: bool | None) -> dict[str, ChannelGroup]:
+    neurons = groups.neurons(keep_stem, linear)
+    if not neurons:
+        raise UnsupportedOperation(f"the model has no convolution whose channels could be pruned: {groups!r}")
+    return neurons

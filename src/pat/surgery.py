@@ -4,17 +4,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pat.channels import ChannelGroups, Slot, register
-from pat.channels.layer_rules import convolution, norm_layer
+from pat.channels import ChannelGroups, Slot, alone
+from pat.channels.groups import entries_kept
 
 Sizes = dict[str, list[int]]
 
 
 def mask(model: nn.Module, kept: Mapping[str, Tensor], *, groups: ChannelGroups) -> None:
     """Zero the channels that are not kept, in place: filter, bias, gamma and beta. Shapes stay.
+
+    Layers that look across channels, such as LayerNorm, run on the channels kept alone from then on, through
+    a forward hook, until :func:`remove` takes it away.
 
     Args:
         model: the model that ``groups`` was traced from, or a copy.
@@ -25,6 +29,17 @@ def mask(model: nn.Module, kept: Mapping[str, Tensor], *, groups: ChannelGroups)
         ValueError: for an unknown group or a mask of another size or type.
     """
     apply_factors(model, mask_factors(model, kept, groups=groups))
+    units = groups.unit_mask(kept)
+    slots = {(slot.tensor, slot.dim): slot for slot in groups.slots}
+    for lone in groups.alone:
+        cuts = {
+            name.rpartition(".")[2]: (dim, slots[name, dim].keep(units).nonzero().flatten())
+            for name, dim in lone.cuts
+            if (name, dim) in slots
+        }
+        alone.attach(
+            model.get_submodule(lone.layer), lone.keep(units), lone.dim, cuts, lone.scatter, _fit_alone
+        )
 
 
 def apply_factors(model: nn.Module, factors: Mapping[str, Tensor]) -> None:
@@ -87,9 +102,13 @@ def remove(
     if optimizer is not None:
         check_optimizer(model, optimizer, groups=groups)
     for each in models:
+        for lone in groups.alone:
+            alone.detach(each.get_submodule(lone.layer))
         for name, cuts in plan.items():
             _cut(each, name, cuts, optimizer if each is model else None)
-        refresh(each, {name.rpartition(".")[0] for name in plan})
+        refresh(each, plan)
+        for layer, entries in groups.normed.items():
+            _fit_norm(each.get_submodule(layer), int(entries_kept(entries, units).sum()))
 
 
 def check_optimizer(model: nn.Module, optimizer: Optimizer, *, groups: ChannelGroups) -> None:
@@ -137,40 +156,53 @@ def resize(model: nn.Module, target: Mapping[str, Iterable[int]]) -> None:
         if tuple(tensor.shape) != shape:
             tensor.grad = None
             _set_data(tensor, tensor.data[tuple(slice(size) for size in shape)].clone())
-            changed.add(name.rpartition(".")[0])
+            changed.add(name)
     refresh(model, changed)
 
 
-class _EmptyConv:
-    """The forward pass of a convolution that lost all its inputs or outputs."""
+class EmptyConv1d(nn.Conv1d):
+    """See :func:`remove`: zeros (plus bias) of the output's shape."""
 
     def forward(self, x: Tensor) -> Tensor:
-        conv = cast(nn.Conv2d, self)
-        spatial = []
-        padding = conv.padding
-        for i, size in enumerate(x.shape[2:]):
-            window = conv.dilation[i] * (conv.kernel_size[i] - 1)
-            if padding == "same":
-                spatial.append(size)
-                continue
-            around = 0 if isinstance(padding, str) else 2 * padding[i]
-            spatial.append((size + around - window - 1) // conv.stride[i] + 1)
-        out = x.new_zeros((x.shape[0], conv.out_channels, *spatial))
-        if conv.bias is not None:
-            out = out + conv.bias.to(out.dtype).reshape(1, -1, *[1] * len(spatial))
-        return out
+        if self.weight.shape[0] == 0:
+            return F.conv1d(_one(x), _kernel(self.weight), None, self.stride, self.padding, self.dilation)[
+                :, :0
+            ]
+        return F.conv1d(_one(x), _kernel(self.weight), self.bias, self.stride, self.padding, self.dilation)
 
 
-class EmptyConv1d(_EmptyConv, nn.Conv1d):
+class EmptyConv2d(nn.Conv2d):
     """See :func:`remove`: zeros (plus bias) of the output's shape."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.shape[0] == 0:
+            return F.conv2d(_one(x), _kernel(self.weight), None, self.stride, self.padding, self.dilation)[
+                :, :0
+            ]
+        return F.conv2d(_one(x), _kernel(self.weight), self.bias, self.stride, self.padding, self.dilation)
 
-class EmptyConv2d(_EmptyConv, nn.Conv2d):
+
+class EmptyConv3d(nn.Conv3d):
     """See :func:`remove`: zeros (plus bias) of the output's shape."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.shape[0] == 0:
+            return F.conv3d(_one(x), _kernel(self.weight), None, self.stride, self.padding, self.dilation)[
+                :, :0
+            ]
+        return F.conv3d(_one(x), _kernel(self.weight), self.bias, self.stride, self.padding, self.dilation)
 
-class EmptyConv3d(_EmptyConv, nn.Conv3d):
-    """See :func:`remove`: zeros (plus bias) of the output's shape."""
+
+def _one(x: Tensor) -> Tensor:
+    """One channel of zeros in place of none."""
+    return torch.zeros_like(x[:, :1]) if x.shape[1] > 0 else x.sum(1, keepdim=True)
+
+
+def _kernel(weight: Tensor) -> Tensor:
+    """Filters of zeros, over one channel."""
+    if weight.shape[0] == 0:
+        return weight.new_zeros([1, 1] + list(weight.shape[2:]))
+    return weight.sum(1, keepdim=True)
 
 
 class EmptyNorm(nn.modules.batchnorm._NormBase):
@@ -180,38 +212,75 @@ class EmptyNorm(nn.modules.batchnorm._NormBase):
         return x
 
 
-for _kind in (EmptyConv1d, EmptyConv2d, EmptyConv3d):
-    register(_kind, convolution)
-register(EmptyNorm, norm_layer)
-
 _EMPTY = {nn.Conv1d: EmptyConv1d, nn.Conv2d: EmptyConv2d, nn.Conv3d: EmptyConv3d}
 
 
-def refresh(model: nn.Module, layers: Iterable[str]) -> None:
-    """Make the attributes of layers (channels, groups, features) agree with their parameters' sizes."""
-    for name in layers:
-        layer = model.get_submodule(name)
-        if isinstance(layer, nn.modules.conv._ConvNd):
-            depthwise = layer.groups == layer.in_channels and layer.groups > 1
-            before = layer.out_channels
+def refresh(model: nn.Module, tensors: Iterable[str]) -> None:
+    """Make the attributes of layers (channels, groups, features) agree with the sizes of their tensors."""
+    changed = {id(_tensor(model, name)) for name in tensors}
+    for layer in model.modules():
+        held = (*layer._parameters.values(), *layer._buffers.values())
+        if any(id(tensor) in changed for tensor in held if tensor is not None):
+            _fit(layer)
+
+
+def _fit(layer: nn.Module) -> None:
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        depthwise = layer.groups == layer.in_channels and layer.groups > 1
+        before = layer.out_channels
+        if layer.transposed:
+            layer.in_channels, layer.out_channels = (
+                layer.weight.shape[0],
+                layer.weight.shape[1] * layer.groups,
+            )
+        else:
             layer.out_channels = layer.weight.shape[0]
-            if depthwise:
-                multiplier = before // layer.groups
-                layer.in_channels = layer.groups = layer.out_channels // multiplier
-            else:
-                layer.in_channels = layer.weight.shape[1] * layer.groups
-            if layer.weight.numel() == 0:
-                kind = next(k for k in _EMPTY if isinstance(layer, k))
-                layer.__class__ = _EMPTY[kind]  # keeps hooks, parameters and names
-        elif isinstance(layer, nn.Linear):
-            layer.out_features, layer.in_features = layer.weight.shape
-        elif isinstance(layer, nn.modules.batchnorm._NormBase):
-            held = [layer.weight, layer.running_mean]
-            layer.num_features = next(t.shape[0] for t in held if t is not None)
-            if layer.num_features == 0:
-                layer.__class__ = EmptyNorm
-        elif isinstance(layer, nn.PReLU):
-            layer.num_parameters = layer.weight.shape[0]
+            layer.in_channels = layer.weight.shape[1] * layer.groups
+        if depthwise:
+            multiplier = before // layer.groups
+            layer.in_channels = layer.groups = layer.weight.shape[0] // (
+                1 if layer.transposed else multiplier
+            )
+            layer.out_channels = layer.in_channels * multiplier
+        if layer.weight.numel() == 0:
+            kind = next(k for k in _EMPTY if isinstance(layer, k))
+            layer.__class__ = _EMPTY[kind]  # keeps hooks, parameters and names
+    elif isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = layer.weight.shape
+    elif isinstance(layer, nn.modules.batchnorm._NormBase):
+        held = [layer.weight, layer.running_mean]
+        layer.num_features = next(t.shape[0] for t in held if t is not None)
+        if layer.num_features == 0:
+            layer.__class__ = EmptyNorm
+    elif isinstance(layer, nn.GroupNorm) or isinstance(getattr(layer, "normalized_shape", None), tuple):
+        if isinstance(layer.weight, Tensor):
+            _fit_norm(layer, layer.weight.shape[0])
+    elif isinstance(layer, nn.PReLU):
+        layer.num_parameters = layer.weight.shape[0]
+    else:  # a layer of one's own that knows its size
+        sizes = {
+            t.shape[0]
+            for t in (*layer._parameters.values(), *layer._buffers.values())
+            if t is not None and t.dim()
+        }
+        for name in ("channels", "num_channels", "num_features", "dim"):
+            if isinstance(getattr(layer, name, None), int) and len(sizes) == 1:
+                setattr(layer, name, next(iter(sizes)))
+
+
+def _fit_alone(layer: nn.Module, channels: int) -> None:
+    _fit(layer)
+    _fit_norm(layer, channels)
+
+
+def _fit_norm(layer: nn.Module, channels: int) -> None:
+    """The same for a norm, which may have no parameters: as many channels, in groups of the same size."""
+    if isinstance(layer, nn.GroupNorm):
+        if layer.num_groups > 1:
+            layer.num_groups = channels // (layer.num_channels // layer.num_groups)
+        layer.num_channels = channels
+    elif isinstance(shape := getattr(layer, "normalized_shape", None), tuple):
+        vars(layer)["normalized_shape"] = (channels, *shape[1:])
 
 
 Cuts = list[tuple[int, Tensor]]

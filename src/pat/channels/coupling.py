@@ -1,139 +1,165 @@
-"""Which channels go together: labels on the channels of values, joined by union-find along a trace."""
+"""Which channels go together: labels on the entries of values, joined by a union-find over arrays."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 
 class UnsupportedOperation(ValueError):
-    """A model holds an operation through which channels cannot be followed; the message names its node."""
+    """Channels cannot be followed through a model; the message names the layers and what to exclude."""
 
 
 @dataclass(frozen=True)
-class Channels:
-    """A value whose channels are known.
+class Facet:
+    """One way in which the entries of a value belong to channels.
 
     Attributes:
-        ids: int64 ``[size of dim]``, the label of each entry along ``dim``.
-        dim: the dimension that holds the channels, counted from the front.
+        ids: int64, of the value's rank, size 1 along dimensions where the label does not change.
         zero: whether a masked channel is exactly zero here, so that a consumer may lose it.
+        if_alone: layers that would have to run on the kept channels alone for that.
+        home: the dimension of a single channel, where no size can tell.
+        held: whether the value is computed from parameters and buffers alone.
     """
 
     ids: Tensor
-    dim: int
     zero: bool = True
+    home: int | None = None
+    held: bool = False
+    if_alone: frozenset[str] = frozenset()
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The dimensions along which labels change."""
+        long = tuple(dim for dim, size in enumerate(self.ids.shape) if size > 1)
+        return long if long or self.home is None else (self.home,)
+
+    def only(self, dim: int) -> bool:
+        """Whether the labels change along this one dimension."""
+        return self.dims == (dim,)
+
+    def rank(self, rank: int) -> "Facet":
+        """The same in a value of a higher rank: dimensions of size 1 in front."""
+        more = rank - self.ids.dim()
+        home = None if self.home is None else self.home + more
+        return replace(self, ids=self.ids.reshape([1] * more + list(self.ids.shape)), home=home)
 
 
-@dataclass(frozen=True)
-class Opaque:
-    """A value in which channels have been mixed: they all have to stay.
-
-    Attributes:
-        ids: int64, the labels of all channels that went in.
-    """
+@dataclass
+class Labelled:
+    """A dimension of a parameter or buffer: its labels, and whether its entries produce the channel (a
+    filter, a bias, a scale: zeroing them masks it) or only read it (an input channel of the next layer)."""
 
     ids: Tensor
-
-
-Value = Channels | Opaque
-
-
-@dataclass(frozen=True)
-class LabelledDim:
-    """One dimension of one parameter or buffer that follows the channels.
-
-    Attributes:
-        tensor: qualified name.
-        dim: the dimension.
-        ids: int64 ``[size of dim]``, a label for each entry.
-        own: whether the entries produce the channel (a filter, a bias, a scale), so that zeroing them
-            masks it, or only read it (an input channel of the next layer).
-    """
-
-    tensor: str
-    dim: int
-    ids: Tensor
-    own: bool
+    own: bool = True
 
 
 class Coupling:
-    """Union-find over channel labels, with what is known about them so far."""
+    """What is known about labels so far: joins, and what has to stay; resolved once, at the end."""
 
     def __init__(self) -> None:
-        self._parent: list[int] = []
-        self._layers: dict[str, Tensor] = {}
-        self._pinned: list[Tensor] = []
-        self._conditions: list[tuple[Tensor, str]] = []
-        self.dims: dict[tuple[str, int], LabelledDim] = {}
+        self.size = 0
+        self.tensors: dict[tuple[str, int], Labelled] = {}
+        self.layers: dict[str, Tensor] = {}
         self.convolutions: set[str] = set()
         self.norms: dict[str, Tensor] = {}
+        self.grouped: dict[str, Tensor] = {}
         self.pools: dict[str, Tensor] = {}
         self.stems: set[str] = set()
+        self.whole: list[tuple[Tensor, str]] = []
+        self.refused: list[tuple[Tensor, str]] = []
+        self._starts: list[int] = []
+        self._owners: list[tuple[str, int]] = []
+        self._edges: list[tuple[Tensor, Tensor]] = []
+        self._equal: list[tuple[Tensor, Tensor, str]] = []
 
     def new(self, size: int) -> Tensor:
         """``size`` fresh labels, int64 ``[size]``."""
-        start = len(self._parent)
-        self._parent.extend(range(start, start + size))
-        return torch.arange(start, start + size)
+        self.size += size
+        return torch.arange(self.size - size, self.size)
 
-    def of_layer(self, layer: str, size: int) -> Tensor:
-        """The labels of a layer's output channels: the same at every call of the layer."""
-        if layer not in self._layers:
-            self._layers[layer] = self.new(size)
-        return self._layers[layer]
+    def of_tensor(self, name: str, dim: int, size: int) -> Tensor:
+        """The labels along a dimension of a parameter or buffer: always the same."""
+        if (name, dim) not in self.tensors:
+            self._starts.append(self.size)
+            self._owners.append((name, dim))
+            self.tensors[name, dim] = Labelled(self.new(size))
+        return self.tensors[name, dim].ids
 
-    @property
-    def layers(self) -> dict[str, Tensor]:
-        """Labels of the outputs of every convolution and Linear layer, in the trace's order."""
-        return self._layers
-
-    def find(self, label: int) -> int:
-        """The representative of a label's class (the smallest label in it)."""
-        root = label
-        while self._parent[root] != root:
-            root = self._parent[root]
-        while self._parent[label] != root:
-            self._parent[label], label = root, self._parent[label]
-        return root
+    def owner(self, ids: Tensor) -> tuple[str, int] | None:
+        """The parameter or buffer, and its dimension, that labels were made for."""
+        first = int(ids.flatten()[0])
+        i = bisect_right(self._starts, first) - 1
+        if i < 0 or first >= self._starts[i] + self.tensors[self._owners[i]].ids.numel():
+            return None
+        return self._owners[i]
 
     def join(self, first: Tensor, second: Tensor) -> None:
-        """Couple two rows of labels of equal length, entry by entry."""
-        for a, b in zip(first.tolist(), second.tolist(), strict=True):
-            x, y = self.find(a), self.find(b)
-            if x != y:
-                self._parent[max(x, y)] = min(x, y)
+        """Couple labels entry by entry; shapes are broadcast."""
+        if first is not second:
+            shape = torch.broadcast_shapes(first.shape, second.shape)  # type: ignore[no-untyped-call]
+            self._edges.append((first.expand(shape).flatten(), second.expand(shape).flatten()))
 
-    def pin(self, ids: Tensor) -> None:
-        """These channels have to stay: they are the model's input or output, or were excluded."""
-        self._pinned.append(ids)
+    def join_along(self, ids: Tensor, dim: int) -> Tensor:
+        """Couple all labels along a dimension; the first stand for them."""
+        first = ids.narrow(dim, 0, 1)
+        self.join(ids, first)
+        return first
 
-    def require_whole(self, ids: Tensor, problem: str) -> None:
-        """These channels have to turn out pinned at the end of the walk, or ``problem`` is raised."""
-        self._conditions.append((ids, problem))
+    def keep(self, ids: Tensor, why: str) -> None:
+        """These channels stay, because of ``why``."""
+        self.whole.append((ids.flatten(), why))
 
-    def label(self, tensor: str, dim: int, ids: Tensor, *, own: bool) -> None:
-        """Note that a dimension of a parameter follows these channels."""
-        known = self.dims.get((tensor, dim))
-        if known is not None:  # a layer that is called twice reads both values' channels
-            self.join(known.ids, ids)
-        else:
-            self.dims[tensor, dim] = LabelledDim(tensor, dim, ids, own)
+    def same_count(self, source: Tensor, target: Tensor, why: str) -> None:
+        """A number counts ``source`` and is used for ``target``: the same channels, or all of both stay."""
+        self._equal.append((source.flatten(), target.flatten(), why))
 
-    def pinned_roots(self) -> set[int]:
-        """Representatives of the classes that have to stay.
+    def resolve(self) -> tuple[Tensor, dict[int, str]]:
+        """The classes of labels.
+
+        Returns:
+            int64 ``[labels]``, each label's representative (the smallest label of its class), and why
+            classes stay, by representative.
 
         Raises:
-            UnsupportedOperation: if an operation needs channels whole that could be pruned.
+            UnsupportedOperation: if an operation that cannot be followed sees channels that could go.
         """
-        roots = {self.find(i) for ids in self._pinned for i in ids.tolist()}
-        for ids, problem in self._conditions:
-            if any(self.find(i) not in roots for i in ids.tolist()):
-                raise UnsupportedOperation(problem)
-        return roots
+        root = _components(self.size, self._edges)
+        for source, target, why in self._equal:
+            if set(root[source].tolist()) != set(root[target].tolist()):
+                self.whole += [(source, why), (target, why)]
+        reasons: dict[int, str] = {}
+        for ids, why in self.whole:
+            for label in torch.unique(root[ids]).tolist():
+                reasons.setdefault(label, why)
+        layers = {name: torch.unique(root[ids]).tolist() for name, ids in self.layers.items()}
+        bad: dict[str, list[str]] = {}
+        for ids, why in self.refused:
+            free = {label for label in torch.unique(root[ids]).tolist() if label not in reasons}
+            if names := [name for name, roots in layers.items() if not free.isdisjoint(roots)]:
+                bad.setdefault(why, []).extend(names)
+        if bad:
+            names = list(dict.fromkeys(name for found in bad.values() for name in found))
+            raise UnsupportedOperation(
+                f"channels cannot be followed through {'; '.join(bad)}. Keep the layers before whole with "
+                f"exclude={names}, or register a rule with pat.channels.register"
+            )
+        return root, reasons
 
 
-def all_ids(values: Iterable[Value]) -> Tensor:
-    """All labels of some values in one row."""
-    return torch.cat([torch.zeros(0, dtype=torch.int64), *(value.ids for value in values)])
+def _components(size: int, edges: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Connected components over arrays: the smaller representative wins, until nothing changes."""
+    root = torch.arange(size)
+    if not edges:
+        return root
+    a, b = (torch.cat(side) for side in zip(*edges, strict=True))
+    while True:
+        first, second = root[a], root[b]
+        differ = first != second
+        if not bool(differ.any()):
+            return root
+        a, b, first, second = a[differ], b[differ], first[differ], second[differ]
+        root.scatter_reduce_(0, torch.maximum(first, second), torch.minimum(first, second), "amin")
+        while not torch.equal(root, jumped := root[root]):
+            root = jumped

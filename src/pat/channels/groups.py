@@ -1,13 +1,14 @@
 """Groups: which layers' channels go together, unit by unit, and where they stand in the parameters."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from pat.channels.coupling import Coupling, LabelledDim
+from pat.channels.coupling import Coupling
+from pat.channels.op import INPUT, OUTPUT, Alone, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +76,30 @@ class Slot:
 
     def keep(self, units: Tensor) -> Tensor:
         """Bool ``[size of dim]``: the entries that stay when ``units`` (bool, all units) do."""
-        return _entries_kept(self.units, units)
+        return entries_kept(self.units, units)
 
 
-@dataclass(frozen=True)
-class Step:
-    """A node of the trace, for finding out whether the input still reaches the output."""
+@dataclass(frozen=True, eq=False)
+class Lone:
+    """A layer that looks across channels (a LayerNorm): in a masked model it runs on those kept alone.
 
-    inputs: tuple[int, ...]
-    layer: str | None
-    output: bool
+    Attributes:
+        layer: qualified name.
+        units: int64 ``[channels]``, the unit behind each channel of its input, -1 where it stays.
+        dim: the dimension of its input that holds the channels.
+        cuts: its parameters and buffers with the dimension to cut.
+        scatter: whether its output has the same channels there.
+    """
+
+    layer: str
+    units: Tensor
+    dim: int
+    cuts: tuple[tuple[str, int], ...]
+    scatter: bool
+
+    def keep(self, units: Tensor) -> Tensor:
+        """Bool ``[channels]``: the channels that stay when ``units`` (bool, all units) do."""
+        return entries_kept(self.units, units)
 
 
 class ChannelGroups(Mapping[str, ChannelGroup]):
@@ -92,6 +107,13 @@ class ChannelGroups(Mapping[str, ChannelGroup]):
 
     Refers to parameters by qualified name, so it holds for deep copies and EMA models as well. After a
     removal the sizes are others: trace again.
+
+    Attributes:
+        slots: where the channels stand in parameters and buffers.
+        alone: layers that look across channels.
+        normed: per layer that knows its number of channels, the unit behind each (a GroupNorm's).
+        whole: layers with channels that stay whole though they are neither input nor output, with the
+            reason (an attention's heads, a number written in the code, ``exclude``).
     """
 
     def __init__(
@@ -100,11 +122,17 @@ class ChannelGroups(Mapping[str, ChannelGroup]):
         slots: tuple[Slot, ...],
         steps: tuple[Step, ...],
         pools: Mapping[str, Tensor],
+        alone: tuple[Lone, ...] = (),
+        whole: Mapping[str, str] | None = None,
+        normed: Mapping[str, Tensor] | None = None,
     ) -> None:
         self._groups = dict(groups)
         self.slots = slots
         self._steps = steps
         self._pools = dict(pools)
+        self.alone = alone
+        self.whole = dict(whole or {})
+        self.normed = dict(normed or {})
 
     def __getitem__(self, name: str) -> ChannelGroup:
         return self._groups[name]
@@ -117,15 +145,21 @@ class ChannelGroups(Mapping[str, ChannelGroup]):
 
     def __repr__(self) -> str:
         rows = "\n".join(f"  {g.name}: {g.size} channels of {', '.join(g.layers)}" for g in self.values())
-        return f"ChannelGroups({len(self)} groups)\n{rows}"
+        whole = "".join(f"\n  {layer} stays whole: {why}" for layer, why in self.whole.items())
+        return f"ChannelGroups({len(self)} groups)\n{rows}{whole}"
 
-    def neurons(self, keep_stem: bool = True) -> dict[str, ChannelGroup]:
-        """The groups that make up F: convolutions' channels, without the stem's if ``keep_stem``."""
-        return {
-            name: group
-            for name, group in self.items()
-            if group.convolutional and not (keep_stem and group.reads_input)
-        }
+    def neurons(self, keep_stem: bool = True, linear: bool | None = None) -> dict[str, ChannelGroup]:
+        """The groups that make up F.
+
+        Args:
+            keep_stem: without the group of a convolution that reads the input.
+            linear: with the hidden units of Linear layers, beside the convolutions' channels. None: only in
+                a network in which no convolution has channels that could go.
+        """
+        found = [g for g in self.values() if g.convolutional and not (keep_stem and g.reads_input)]
+        if linear or (linear is None and not found):
+            found = [g for g in self.values() if g in found or not g.convolutional]
+        return {group.name: group for group in found}
 
     def unit_mask(self, kept: Mapping[str, Tensor]) -> Tensor:
         """Bool over all units of the model: False where ``kept`` drops one; absent groups stay whole.
@@ -163,10 +197,11 @@ class ChannelGroups(Mapping[str, ChannelGroup]):
             ValueError: naming its node; torch has no result for it.
         """
         units = self.unit_mask(kept)
-        for node, wanted in self._pools.items():
-            if not bool(_entries_kept(wanted, units).any()):
+        lone = {f"layer {a.layer!r}": a.units for a in self.alone}
+        for node, wanted in {**self._pools, **lone}.items():
+            if not bool(entries_kept(wanted, units).any()):
                 raise ValueError(
-                    f"node {node!r} would have no channel left, which torch cannot pool or resize: keep "
+                    f"{node} would have no channel left, which torch has no result for: keep "
                     "min_channels=1, or exclude the layers before it"
                 )
 
@@ -183,71 +218,78 @@ class ChannelGroups(Mapping[str, ChannelGroup]):
         return not any(a for a, step in zip(alive, self._steps, strict=True) if step.output)
 
 
-def collect(coupling: Coupling, steps: tuple[Step, ...]) -> ChannelGroups:
-    """Classes of coupled channels with the same layers become one group."""
-    pinned = coupling.pinned_roots()
-    classes: dict[int, list[tuple[str, int]]] = {}
-    for layer, ids in coupling.layers.items():
-        for channel, label in enumerate(ids.tolist()):
-            root = coupling.find(label)
-            if root not in pinned:
-                classes.setdefault(root, []).append((layer, channel))
-    by_layers: dict[tuple[str, ...], list[int]] = {}
-    for root, channels in classes.items():
-        by_layers.setdefault(tuple(layer for layer, _ in channels), []).append(root)
+def collect(coupling: Coupling, steps: tuple[Step, ...], alone: Iterable[Alone]) -> ChannelGroups:
+    """Classes of coupled channels with the same layers become one group.
 
-    norms = {layer: _channels_by_root(coupling, ids) for layer, ids in coupling.norms.items()}
+    Raises:
+        UnsupportedOperation: see :meth:`pat.channels.coupling.Coupling.resolve`.
+    """
+    root, reasons = coupling.resolve()
+    classes: dict[int, list[tuple[str, int]]] = {}
+    whole: dict[str, str] = {}
+    for layer, ids in coupling.layers.items():
+        for channel, label in enumerate(root[ids].tolist()):
+            if label not in reasons:
+                classes.setdefault(label, []).append((layer, channel))
+            elif reasons[label] not in (INPUT, OUTPUT):
+                whole.setdefault(layer, reasons[label])
+    by_layers: dict[tuple[str, ...], list[int]] = {}
+    for label, channels in classes.items():
+        by_layers.setdefault(tuple(layer for layer, _ in channels), []).append(label)
+
+    unit = torch.full((coupling.size,), -1)
     groups: dict[str, ChannelGroup] = {}
-    unit_of: dict[int, int] = {}
+    start = 0
     for layers, roots in by_layers.items():
         convolutional = any(layer in coupling.convolutions for layer in layers)
         producing = [i for i, lay in enumerate(layers) if lay in coupling.convolutions or not convolutional]
         name = layers[producing[0]]
         same = sum(known == name or known.startswith(f"{name}#") for known in groups)
         name = f"{name}#{same + 1}" if same else name
-        start = len(unit_of)
-        unit_of.update({root: start + i for i, root in enumerate(roots)})
+        units = range(start, start + len(roots))
+        unit[torch.tensor(roots)] = torch.arange(units.start, units.stop)
+        start = units.stop
         groups[name] = ChannelGroup(
             name=name,
             size=len(roots),
             members=tuple(
-                Member(layers[i], torch.tensor([classes[root][i][1] for root in roots])) for i in producing
+                Member(layers[i], torch.tensor([classes[label][i][1] for label in roots])) for i in producing
             ),
-            norms=_norms(norms, roots),
+            norms=(),
             convolutional=convolutional,
             reads_input=any(layer in coupling.stems for layer in layers),
-            units=range(start, start + len(roots)),
+            units=units,
         )
-    slots = tuple(_slot(coupling, unit_of, dim) for dim in coupling.dims.values())
-    pools = {node: _units(coupling, unit_of, ids) for node, ids in coupling.pools.items()}
-    return ChannelGroups(groups, tuple(s for s in slots if bool((s.units >= 0).any())), steps, pools)
+    unit = unit[root]
+    norms = {layer: unit[ids] for layer, ids in coupling.norms.items()}
+    groups = {name: replace(group, norms=_norms(norms, group.units)) for name, group in groups.items()}
+    slots = (Slot(name, dim, unit[held.ids], held.own) for (name, dim), held in coupling.tensors.items())
+    return ChannelGroups(
+        groups,
+        slots=tuple(slot for slot in slots if bool((slot.units >= 0).any())),
+        steps=steps,
+        pools={node: unit[ids] for node, ids in coupling.pools.items()},
+        alone=tuple(
+            Lone(a.layer, unit[a.ids], a.dim, a.cuts, a.scatter)
+            for a in alone
+            if bool((unit[a.ids] >= 0).any())
+        ),
+        whole=whole,
+        normed={layer: unit[ids] for layer, ids in coupling.grouped.items()},
+    )
 
 
-def _entries_kept(entries: Tensor, units: Tensor) -> Tensor:
-    """For unit numbers, whether each stays; -1 reads the appended True."""
-    return torch.cat([units, units.new_ones(1)])[entries]
-
-
-def _norms(tables: dict[str, dict[int, list[int]]], roots: list[int]) -> tuple[Member, ...]:
+def _norms(tables: dict[str, Tensor], units: range) -> tuple[Member, ...]:
+    """The layers with a scale for each of a group's units, once for each time that it has one."""
     members = []
-    for layer, channels in tables.items():
-        if roots[0] in channels:
-            for row in zip(*(channels.get(root, ()) for root in roots), strict=True):
-                members.append(Member(layer, torch.tensor(row)))
+    for layer, table in tables.items():
+        channels = ((table >= units.start) & (table < units.stop)).nonzero().flatten()
+        if channels.numel() and channels.numel() % len(units) == 0:
+            rows = channels[torch.sort(table[channels], stable=True).indices].reshape(len(units), -1)
+            members += [Member(layer, row) for row in rows.t()]
     return tuple(members)
 
 
-def _channels_by_root(coupling: Coupling, ids: Tensor) -> dict[int, list[int]]:
-    table: dict[int, list[int]] = {}
-    for channel, label in enumerate(ids.tolist()):
-        table.setdefault(coupling.find(label), []).append(channel)
-    return table
-
-
-def _slot(coupling: Coupling, unit_of: dict[int, int], dim: LabelledDim) -> Slot:
-    return Slot(dim.tensor, dim.dim, _units(coupling, unit_of, dim.ids), dim.own)
-
-
-def _units(coupling: Coupling, unit_of: dict[int, int], ids: Tensor) -> Tensor:
-    """The unit behind each label, -1 where the channel stays."""
-    return torch.tensor([unit_of.get(coupling.find(label), -1) for label in ids.tolist()], dtype=torch.int64)
+def entries_kept(entries: Tensor, units: Tensor) -> Tensor:
+    """For unit numbers, whether each stays; -1 reads the appended True."""
+    return torch.cat([units, units.new_ones(1)])[entries]

@@ -1,28 +1,19 @@
-"""Channel groups: a torch.fx trace of a model in, groups of channels that must be removed together out."""
+"""Channel groups: a watched forward pass of a model in, groups of channels that go together out."""
 
+import copy
+import random
 from collections.abc import Collection
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from pat.channels.coupling import Channels, Coupling, UnsupportedOperation
-from pat.channels.groups import ChannelGroup, ChannelGroups, Member, Slot, Step, collect
-from pat.channels.operations import Call, Rule, elementwise, find_values, keeps_zero
-from pat.channels.rules import find_rule, is_leaf, needs_channels, register
-
-__all__ = [
-    "ChannelGroup",
-    "ChannelGroups",
-    "Member",
-    "Rule",
-    "Slot",
-    "UnsupportedOperation",
-    "elementwise",
-    "keeps_zero",
-    "register",
-    "trace",
-]
+from pat.channels.coupling import Coupling, UnsupportedOperation
+from pat.channels.groups import ChannelGroups, collect
+from pat.channels.op import flat_tensors
+from pat.channels.operations import find_rule
+from pat.channels.rules import own_rule
+from pat.channels.walk import Walk
 
 
 def trace(
@@ -30,147 +21,103 @@ def trace(
 ) -> ChannelGroups:
     """Find the groups of coupled channels of a model.
 
-    Follows every channel through a symbolic trace along one forward pass of ``example_input`` (in eval
-    mode, without gradients; the model is left as it was). Channels that are added, multiplied or pass a
-    depthwise convolution are coupled; those of the model's output have to stay.
+    Follows every channel through the operations of two forward passes of a copy, one in eval and one in
+    train mode; the model, its buffers and the random numbers are left as they were. Where the model allows,
+    the copy is without storage, so that nothing is computed. Channels that are added, multiplied or pass a
+    depthwise convolution are coupled; those of the model's input and output stay.
 
     Args:
-        model: any module that ``torch.fx`` can trace.
+        model: any module.
         example_input: a batch ``[N, C, H, W]`` on the model's device, or a tuple of arguments.
         exclude: qualified names of layers (or modules with layers inside) whose channels stay.
 
     Raises:
-        UnsupportedOperation: if the model cannot be traced, an operation is unknown where channels could
-            be pruned, or a parameter is shared; the message names the node.
+        UnsupportedOperation: if the model cannot be copied or run, or an operation without a rule sees
+            channels that could be pruned; the message names the layers, all of them, and what to exclude.
         ValueError: if ``exclude`` names no layer of the model, or one without channels.
     """
     modules = dict(model.named_modules())
     for layer in exclude:
         if layer not in modules:
             raise ValueError(f"exclude names {layer!r}, which is no layer of the model")
-    walk = _Walk(model, _graph(model))
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
-    training = {name: module.training for name, module in modules.items()}
-    try:
-        model.eval()
-        with torch.no_grad():
-            walk.run(*arguments)
-    finally:
-        for name, module in modules.items():
-            module.training = training[name]
-    coupling = walk.coupling
+    state = random.getstate()
+    devices = {t.device for t in (*model.parameters(), *flat_tensors(arguments)) if t.is_cuda}
+    with torch.random.fork_rng(devices=[device.index or 0 for device in devices]):
+        try:
+            coupling, walk = _watch(_copy(model, without_storage=True), _without_storage(arguments))
+        except Exception:  # numbers are read from values, or an operation has no shapes of its own
+            try:
+                coupling, walk = _watch(_copy(model), copy.deepcopy(arguments))
+            except Exception as error:
+                raise UnsupportedOperation(f"{type(model).__name__} cannot be run: {error}") from error
+    random.setstate(state)
     for layer in exclude:
-        followed = [*coupling.layers.items(), *coupling.norms.items()]
-        inside = [ids for name, ids in followed if f"{name}.".startswith(f"{layer}.")]
-        if not inside:
+        inside = [
+            held.ids
+            for (name, _), held in coupling.tensors.items()
+            if name.startswith(f"{layer}.") and held.own
+        ]
+        if not inside and (not layer or not any(True for _ in modules[layer].parameters())):
             raise ValueError(f"exclude names {layer!r}, in which no layer's channels are followed")
         for ids in inside:
-            coupling.pin(ids)
-    _refuse_shared(model, coupling)
-    return collect(coupling, tuple(walk.steps))
+            coupling.keep(ids, "excluded")
+    return collect(coupling, tuple(walk.steps), walk.alone.values())
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return is_leaf(m) or super().is_leaf_module(m, module_qualified_name)
-
-
-def _graph(model: nn.Module) -> fx.GraphModule:
-    tracer = _Tracer()
+def _watch(model: nn.Module, arguments: tuple[Any, ...]) -> tuple[Coupling, Walk]:
+    """An eval pass, whose path counts, and a train pass, which may run more layers."""
+    coupling = Coupling()
+    walk = Walk(coupling, model.eval(), find_rule, own_rule)
+    ids = walk.run(arguments, None)
+    training = Walk(coupling, model.train(), find_rule, own_rule)
     try:
-        return fx.GraphModule(model, tracer.trace(model))
+        training.run(arguments, ids)
     except Exception as error:
-        raise UnsupportedOperation(f"{type(model).__name__} cannot be traced by torch.fx: {error}") from error
+        training = Walk(coupling, model, find_rule, own_rule)
+        try:  # a BatchNorm over one value wants a second sample
+            training.run(tuple(map(_doubled, arguments)), ids)
+        except Exception:
+            unseen = _unseen(model, walk.reached)
+            if unseen:
+                raise UnsupportedOperation(
+                    f"layers {unseen} are not reached in eval mode, and the model cannot be run in train "
+                    f"mode: {error}"
+                ) from error
+    walk.alone.update(training.alone)
+    return coupling, walk
 
 
-class _Walk(fx.Interpreter):
-    """Runs the trace on real tensors and, beside it, on channel labels."""
-
-    def __init__(self, model: nn.Module, graph: fx.GraphModule) -> None:
-        super().__init__(graph, garbage_collect_values=False)
-        self.extra_traceback = False
-        self.model = model
-        self.coupling = Coupling()
-        self.values: dict[fx.Node, Any] = {}
-        self.steps: list[Step] = []
-        self._index: dict[fx.Node, int] = {}
-        self._input_ids: set[int] = set()
-        self._held = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        self.values[n] = value = self._value(n, result)
-        for changed in n.all_input_nodes:  # in place, as in x.add_(1): whoever reads x reads the result
-            if isinstance(result, Tensor) and self.env.get(changed) is result:
-                self.values[changed] = value
-        inputs = tuple(self._index[i] for i in n.all_input_nodes if i in self._index)
-        layer = str(n.target) if n.op == "call_module" and n.target in self.coupling.layers else None
-        if n.op != "get_attr" and (inputs or n.op == "placeholder"):
-            self._index[n] = len(self.steps)
-            self.steps.append(Step(inputs, layer, n.op == "output"))
-        if layer is not None and isinstance(value, Channels):
-            self._note_stem(n, layer)
-        return result
-
-    def _value(self, n: fx.Node, result: Any) -> Any:
-        coupling = self.coupling
-        if n.op == "placeholder":
-            if not isinstance(result, Tensor) or result.dim() < 2:
-                return None
-            ids = coupling.new(result.shape[1])
-            coupling.pin(ids)
-            self._input_ids.update(ids.tolist())
-            return Channels(ids, 1)
-        args, kwargs = _positional(
-            fx.node.map_arg(n.args, self.values.get), fx.node.map_arg(n.kwargs, self.values.get)
-        )
-        if n.op == "output":
-            for value in find_values(args):
-                coupling.pin(value.ids)
-            return None
-        if n.op == "get_attr":
-            return self._attribute(str(n.target), result)
-        module = self.model.get_submodule(str(n.target)) if n.op == "call_module" else None
-        rule = find_rule(n.target if module is None else module)
-        concrete_args, concrete_kwargs = _positional(*self.fetch_args_kwargs_from_env(n))
-        layer = str(n.target) if module is not None else ""
-        concrete = (concrete_args, concrete_kwargs, result)
-        for value in find_values(args) if needs_channels(n.target if module is None else module) else ():
-            coupling.pools[n.name] = value.ids
-        return rule(Call(coupling, n, layer, module, args, kwargs, *concrete, rule_of=find_rule))
-
-    def _attribute(self, name: str, tensor: Any) -> Channels | None:
-        """A bare parameter or buffer: its one long dimension may hold channels.
-
-        A tensor that the code makes or the model holds as a plain attribute cannot be cut: unknown.
-        """
-        if not isinstance(tensor, Tensor) or name not in self._held:
-            return None
-        long = [dim for dim, size in enumerate(tensor.shape) if size > 1]
-        if len(long) != 1:
-            return None
-        known = self.coupling.dims.get((name, long[0]))
-        ids = self.coupling.new(tensor.shape[long[0]]) if known is None else known.ids
-        self.coupling.label(name, long[0], ids, own=True)
-        return Channels(ids, long[0])
-
-    def _note_stem(self, n: fx.Node, layer: str) -> None:
-        value = next(iter(find_values(fx.node.map_arg(n.args, self.values.get))), None)
-        if value is not None and not self._input_ids.isdisjoint(value.ids.tolist()):
-            self.coupling.stems.add(layer)
+def _unseen(model: nn.Module, reached: set[str]) -> list[str]:
+    with_parameters = {
+        name for name, module in model.named_modules() if list(module.parameters(recurse=False))
+    }
+    return sorted(with_parameters - reached)
 
 
-def _positional(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Operands that were given by keyword, as in ``torch.add(x, other=y)``, behind the others."""
-    names = [name for name in ("input", "tensors", "other") if name in kwargs]
-    rest = {name: value for name, value in kwargs.items() if name not in names}
-    return (*args, *(kwargs[name] for name in names)), rest
+def _doubled(argument: Any) -> Any:
+    return torch.cat([argument, argument]) if isinstance(argument, Tensor) and argument.dim() else argument
 
 
-def _refuse_shared(model: nn.Module, coupling: Coupling) -> None:
-    owners: dict[int, str] = {}
-    named = {name for name, _ in coupling.dims}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        other = owners.setdefault(id(parameter), name)
-        if other != name and {other, name} & named:
-            raise UnsupportedOperation(f"parameter {name!r} is the same tensor as {other!r}")
+def _copy(model: nn.Module, without_storage: bool = False) -> nn.Module:
+    """A deep copy; without storage, its tensors have shapes and no values."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        held = [*module._parameters.items(), *module._buffers.items(), *vars(module).items()]
+        for tensor in (value for _, value in held if isinstance(value, Tensor)):
+            if id(tensor) not in memo and (without_storage or not tensor.is_leaf):
+                blank = (
+                    torch.empty_like(tensor, device="meta") if without_storage else tensor.detach().clone()
+                )
+                kind = isinstance(tensor, nn.Parameter)
+                memo[id(tensor)] = nn.Parameter(blank, tensor.requires_grad) if kind else blank
+    return copy.deepcopy(model, memo)
+
+
+def _without_storage(tree: Any) -> Any:
+    if isinstance(tree, Tensor):
+        return torch.empty_like(tree, device="meta")
+    if isinstance(tree, tuple | list):
+        parts = [_without_storage(item) for item in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    return {k: _without_storage(v) for k, v in tree.items()} if isinstance(tree, dict) else tree
