@@ -1,15 +1,15 @@
 """Surgery: kept channels in, a smaller model out, with its optimizer and its copies, from one index plan."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pat.channels import ChannelGroups, Slot, alone
+from pat.channels import ChannelGroups, Slot, alone, register
 from pat.channels.groups import entries_kept
+from pat.channels.layers import convolution_layer
 
 Sizes = dict[str, list[int]]
 
@@ -160,49 +160,52 @@ def resize(model: nn.Module, target: Mapping[str, Iterable[int]]) -> None:
     refresh(model, changed)
 
 
-class EmptyConv1d(nn.Conv1d):
-    """See :func:`remove`: zeros (plus bias) of the output's shape."""
+class _EmptyConv:
+    """The forward pass of a convolution that lost all its inputs or outputs; ``around`` is its padding."""
+
+    if TYPE_CHECKING:  # TorchScript reads annotations, and knows no tuples of any length
+        weight: Tensor
+        bias: Tensor | None
+        around: tuple[int, ...]
+        dilation: tuple[int, ...]
+        kernel_size: tuple[int, ...]
+        stride: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.weight.shape[0] == 0:
-            return F.conv1d(_one(x), _kernel(self.weight), None, self.stride, self.padding, self.dilation)[
-                :, :0
-            ]
-        return F.conv1d(_one(x), _kernel(self.weight), self.bias, self.stride, self.padding, self.dilation)
+        shape = [x.shape[0], self.weight.shape[0]]
+        for i, size in enumerate(x.shape[2:]):
+            window = self.dilation[i] * (self.kernel_size[i] - 1)
+            shape.append((size + self.around[i] - window - 1) // self.stride[i] + 1)
+        out = x.new_zeros(shape)
+        bias = self.bias
+        if bias is not None:
+            out = out + bias.to(out.dtype).reshape([1, -1] + [1] * (len(shape) - 2))
+        return out
 
 
-class EmptyConv2d(nn.Conv2d):
+class EmptyConv1d(_EmptyConv, nn.Conv1d):
     """See :func:`remove`: zeros (plus bias) of the output's shape."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.weight.shape[0] == 0:
-            return F.conv2d(_one(x), _kernel(self.weight), None, self.stride, self.padding, self.dilation)[
-                :, :0
-            ]
-        return F.conv2d(_one(x), _kernel(self.weight), self.bias, self.stride, self.padding, self.dilation)
 
-
-class EmptyConv3d(nn.Conv3d):
+class EmptyConv2d(_EmptyConv, nn.Conv2d):
     """See :func:`remove`: zeros (plus bias) of the output's shape."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.weight.shape[0] == 0:
-            return F.conv3d(_one(x), _kernel(self.weight), None, self.stride, self.padding, self.dilation)[
-                :, :0
-            ]
-        return F.conv3d(_one(x), _kernel(self.weight), self.bias, self.stride, self.padding, self.dilation)
+
+class EmptyConv3d(_EmptyConv, nn.Conv3d):
+    """See :func:`remove`: zeros (plus bias) of the output's shape."""
 
 
-def _one(x: Tensor) -> Tensor:
-    """One channel of zeros in place of none."""
-    return torch.zeros_like(x[:, :1]) if x.shape[1] > 0 else x.sum(1, keepdim=True)
+for _kind in (EmptyConv1d, EmptyConv2d, EmptyConv3d):
+    register(_kind, convolution_layer)
 
 
-def _kernel(weight: Tensor) -> Tensor:
-    """Filters of zeros, over one channel."""
-    if weight.shape[0] == 0:
-        return weight.new_zeros([1, 1] + list(weight.shape[2:]))
-    return weight.sum(1, keepdim=True)
+def _padding(conv: nn.modules.conv._ConvNd) -> tuple[int, ...]:
+    """Entries that a convolution puts around its input, both sides together."""
+    if conv.padding == "same":
+        return tuple(d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
+    if isinstance(conv.padding, str):
+        return (0,) * len(conv.kernel_size)
+    return tuple(2 * pad for pad in conv.padding)
 
 
 class EmptyNorm(nn.modules.batchnorm._NormBase):
@@ -244,6 +247,7 @@ def _fit(layer: nn.Module) -> None:
             layer.out_channels = layer.in_channels * multiplier
         if layer.weight.numel() == 0:
             kind = next(k for k in _EMPTY if isinstance(layer, k))
+            vars(layer)["around"] = _padding(layer)
             layer.__class__ = _EMPTY[kind]  # keeps hooks, parameters and names
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape

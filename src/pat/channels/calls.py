@@ -1,7 +1,7 @@
 """The Python calls behind operations: which numbers are written in the code, and which are counted."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,14 +9,11 @@ from torch.overrides import TorchFunctionMode
 
 from pat.channels.op import Count, Op, Share, counted, flat_tensors, numbers
 
-if TYPE_CHECKING:
-    from pat.channels.walk import Walk
-
 
 class Calls(TorchFunctionMode):
     """Sees the Python call behind operations: which numbers are written in the code, and which counted."""
 
-    def __init__(self, walk: "Walk") -> None:
+    def __init__(self, walk: Any) -> None:
         super().__init__()
         self.walk = walk
 

@@ -89,6 +89,8 @@ class Coupling:
 
     def owner(self, ids: Tensor) -> tuple[str, int] | None:
         """The parameter or buffer, and its dimension, that labels were made for."""
+        if not ids.numel():
+            return None
         first = int(ids.flatten()[0])
         i = bisect_right(self._starts, first) - 1
         if i < 0 or first >= self._starts[i] + self.tensors[self._owners[i]].ids.numel():

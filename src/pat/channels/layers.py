@@ -22,7 +22,7 @@ def _along(op: Op, tensor: Tensor | None, dim: int, why: str = "") -> Facet | No
 def _row(ids: Tensor, rank: int, dim: int) -> Facet:
     shape = [1] * rank
     shape[dim] = ids.numel()
-    return Facet(ids.reshape(shape), True, dim if ids.numel() == 1 else None)
+    return Facet(ids.reshape(shape), True, dim if ids.numel() <= 1 else None)
 
 
 def convolution(op: Op) -> list[Facet]:
@@ -59,6 +59,14 @@ def convolution(op: Op) -> list[Facet]:
     if (shift := _along(op, bias, 0)) is not None:
         coupling.join(shift.ids.flatten(), out)
     return [_row(out, op.out.dim(), 1)]
+
+
+def convolution_layer(op: Op) -> list[Facet]:
+    """A convolution as a whole layer, whatever runs inside: normalised weights, no channels."""
+    module, value = op.func, next(t for t in op.tensors if op.facets(t) or t.dim() > 2)
+    rest = (module.stride, module.padding, module.dilation, module.transposed, 0, module.groups)
+    args = (value, module.weight, module.bias, *rest)
+    return convolution(Op(op.walk, op.func, "convolution", args, {}, op.out, [value]))
 
 
 def _convolved(

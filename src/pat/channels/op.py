@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from pat.channels.coupling import Facet
-
-if TYPE_CHECKING:
-    from pat.channels.walk import Walk
 
 INPUT = "they are the model's input"
 OUTPUT = "they are the model's output"
@@ -122,7 +119,7 @@ class Op:
         args, kwargs: its arguments; out: its result.
     """
 
-    walk: "Walk"
+    walk: Any
     func: Any
     name: str
     args: tuple[Any, ...]
@@ -132,7 +129,8 @@ class Op:
 
     def facets(self, tensor: Any) -> list[Facet]:
         """What is known about an argument's channels."""
-        return self.walk.facets(tensor)
+        known: list[Facet] = self.walk.facets(tensor)
+        return known
 
     def keep(self, facet: Facet, why: str) -> None:
         """These channels stay."""

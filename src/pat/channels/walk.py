@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from pat.channels.calls import Calls
 from pat.channels.coupling import Coupling, Facet
+from pat.channels.layers import convolution_layer
 from pat.channels.op import INPUT, OUTPUT, Alone, Count, Frame, Op, Rule, Share, Step, flat_tensors
 
 
@@ -65,11 +66,11 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         matrix = name.endswith("weight") and tensor.dim() > 1
         for dim in reversed(range(tensor.dim())):
             size = tensor.shape[dim]
-            if size > 1 or (size == 1 and ((matrix and dim < 2) or tensor.dim() == 1)):
+            if size > 1 or (size <= 1 and ((matrix and dim < 2) or tensor.dim() == 1)):
                 ids = self.coupling.of_tensor(name, dim, size)
                 shape = [1] * tensor.dim()
                 shape[dim] = size
-                found.append(Facet(ids.reshape(shape), True, dim if size == 1 else None, held=True))
+                found.append(Facet(ids.reshape(shape), True, dim if size <= 1 else None, held=True))
         self.set(tensor, found)
         return found
 
@@ -135,7 +136,6 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         suspended = self.suspended
         known = not suspended and any(self.facets(t) for t in tensors)
         op.out = func(*args, **kwargs)
-        layers = len(self.coupling.layers)
         if known:
             rule = self.own_rule(func) or self.own_rule(op.name) or self.find_rule(op)
             facets: Any = rule(op)
@@ -148,10 +148,10 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     now = now if out.dim() else []
                     now = [f for f in now if f.ids.dim() == out.dim()]
                     (self.written if mutable and any(out is t for t in tensors) else self.set)(out, now)
-        self._trace_path(op, layers)
+        self._trace_path(op)
         return op.out
 
-    def _trace_path(self, op: Op, layers: int) -> None:
+    def _trace_path(self, op: Op) -> None:
         before = tuple(dict.fromkeys(self.producer[id(t)] for t in op.tensors if id(t) in self.producer))
         if not before:
             return
@@ -224,6 +224,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.frames.append(frame)
             self.set(out, list(frame.rule(op)))
             self.frames.pop()
+            self._trace_path(op)
         elif frame.across:
             self._leave_alone(frame, out)
         elif self.can_be_alone(frame):
@@ -256,10 +257,8 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         module = frame.module
         own = {name: self.facets(held) for name, held in module.named_parameters(recurse=False)}
         if isinstance(module, nn.modules.conv._ConvNd) and dim == 1:  # its weight is normalised
-            rest = (module.stride, module.padding, module.dilation, module.transposed, 0, module.groups)
-            args = (tensor, module.weight, module.bias, *rest)
-            op = Op(self, torch.ops.aten.convolution.default, "convolution", args, {}, out, [tensor])
-            made: Any = self.find_rule(op)(op)
+            op = Op(self, module, "convolution", (tensor,), {}, out, [tensor])
+            made = convolution_layer(op)
             for known in (f for name, facets in own.items() if name != "weight" for f in facets):
                 if known.ids.numel() == module.out_channels:
                     self.coupling.join(known.ids.flatten(), made[0].ids.flatten())
@@ -267,7 +266,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 frame.name, ids, dim, ((f"{frame.name}.weight", 1),), scatter=False
             )
             self.set(out, made)
-            self._trace_path(op, 0)
+            self._trace_path(op)
         elif out.shape != tensor.shape:
             self.coupling.keep(ids, frame.across)
         else:
