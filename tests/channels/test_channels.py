@@ -449,6 +449,20 @@ def test_layers_that_keep_the_promise(name: str) -> None:
     assert_masked_is_removed(removed, again, x)
 
 
+def test_a_batch_norm_over_weights_is_no_layer_of_its_own() -> None:
+    class Standardised(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            flat = self.weight.reshape(1, self.out_channels, -1)
+            flat = F.batch_norm(flat, None, None, self.bias, None, training=True)
+            return self._conv_forward(x, flat.view_as(self.weight), None)
+
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), Standardised(6, 8, 3), nn.ReLU(), Standardised(8, 4, 1))
+    x = torch.randn(2, 3, 8, 8)
+    groups = trace(model, x)
+    assert [(name, group.size, group.norms) for name, group in groups.items()] == [("0", 6, ()), ("1", 8, ())]
+    assert_masked_is_removed(model, groups, x)
+
+
 def test_a_masked_model_trains_as_the_smaller_one() -> None:
     """The norm that sees the kept alone passes gradients on: three steps of both give the same outputs."""
     torch.manual_seed(0)

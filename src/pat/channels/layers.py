@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pat.channels.coupling import Facet
 from pat.channels.op import Op, Rule
@@ -183,7 +183,8 @@ def batch_norm(op: Op) -> list[list[Facet]]:
 
 def norm(op: Op, layer: str, ids: Tensor) -> None:
     """Note a layer with one scale per channel."""
-    op.walk.coupling.join(op.walk.coupling.norms.setdefault(layer, ids), ids)
+    if not isinstance(op.walk.frames[-1].module, nn.modules.conv._ConvNd):  # which normalises its weight
+        op.walk.coupling.join(op.walk.coupling.norms.setdefault(layer, ids), ids)
 
 
 def layer_norm(op: Op) -> list[list[Facet]]:
