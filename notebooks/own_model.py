@@ -218,31 +218,33 @@ print(pat.cost.measure(model, example))
 # %% [markdown]
 # ## A model that is refused
 #
-# An operation through which channels cannot be followed is named before any training. Group normalisation mixes the
-# channels of a group, so that removing one would change the others. Leaving the layers before it whole is enough; a rule
-# for an operation of your own can be registered with {py:func}`pat.channels.register`.
+# Channels are followed along a real forward pass, through whatever operations it consists of. One that has no rule, where
+# channels could go, is named before any training, with its layer and what to leave whole; a rule for an operation of your
+# own can be registered with {py:func}`pat.channels.register`.
 
 # %%
-from collections import OrderedDict
 from textwrap import fill
 
-normalised = nn.Sequential(
-    OrderedDict(
-        first=nn.Conv2d(1, 16, 3, padding=1),
-        mixes=nn.GroupNorm(4, 16),
-        second=nn.Conv2d(16, 32, 3, padding=1),
-        act=nn.ReLU(),
-        third=nn.Conv2d(32, 32, 3, padding=1),
-        pool=nn.AdaptiveAvgPool2d(1),
-        flat=nn.Flatten(),
-        head=nn.Linear(32, 10),
-    )
-)
+
+class Bounded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 16, 3, padding=1)
+        self.second = nn.Conv2d(16, 32, 3, padding=1)
+        self.third = nn.Conv2d(32, 32, 3, padding=1)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x):
+        x = torch.renorm(self.first(x), 2, 1, 1.0)
+        return self.head(self.third(self.second(x).relu()).mean((2, 3)))
+
+
+bounded = Bounded()
 try:
-    pat.channels.trace(normalised, example)
+    pat.channels.trace(bounded, example)
 except pat.UnsupportedOperation as refused:
     print(fill(f"refused: {refused}"))
-groups = pat.channels.trace(normalised, example, exclude=["first"])
+groups = pat.channels.trace(bounded, example, exclude=["first"])
 print("prunable with exclude:", list(groups.neurons()))
 
 # %% [markdown]

@@ -259,6 +259,10 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if isinstance(module, nn.modules.conv._ConvNd) and dim == 1:  # its weight is normalised
             op = Op(self, module, "convolution", (tensor,), {}, out, [tensor])
             made = convolution_layer(op)
+            if module.weight[0, 0].numel() == 1:
+                self.coupling.keep(
+                    ids, f"layer {frame.name!r} cannot normalise the one weight of a single input"
+                )
             for known in (f for name, facets in own.items() if name != "weight" for f in facets):
                 if known.ids.numel() == module.out_channels:
                     self.coupling.join(known.ids.flatten(), made[0].ids.flatten())
