@@ -34,6 +34,7 @@ ratios = [0.3, 0.5, 0.8]
 from IPython.display import Markdown, display
 
 from pat.study import analysis, figures
+from pat.study.experiments.evidence import Evidence
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
 from pat.study.runs.sweep import How, sweep
@@ -108,19 +109,19 @@ figures.settling_maps(
 # %% [markdown]
 # ## The statements in numbers
 #
-# - **settling**: $\Psi$ between what Algorithm 1 leaves when it prunes at the contrast's reference epoch and at the
-#   grid's next one, minus $\Psi$ between what it leaves at initialisation and at the reference epoch. Above zero:
-#   structures of neighbouring pruning epochs have become more alike. (The verdict on the front page takes the grid's
-#   last epoch in place of the next and of the reference epoch: $\Psi$ of reference and last minus $\Psi$ of first
-#   and last.)
+# These are the statistics that decide the claims.
+#
+# - **settling**: of the structures that Algorithm 1 leaves, $\Psi$ between the contrast's reference epoch and its last one
+#   minus $\Psi$ between initialisation and the last one. Above zero: a few epochs in, the structure is nearer to what
+#   late pruning leaves.
 # - **motion**: mean of $1 - \Psi(N_t, N_{t-1})$ over the first third of the schedule minus that over the last third.
 #   Above zero: the structure moves more at first.
 # - **EPI and epoch**: rank correlation, 1 where EPI rises all the time.
-# - **Ψ − Jaccard**: similarity of structures minus Jaccard index of masks, each between an epoch and the one before,
-#   second half of the schedule. Above zero: channels are still exchanged where the numbers per layer stay.
+# - **Ψ − Jaccard**: similarity of structures minus Jaccard index of masks, each over the look-back window, last third of
+#   the schedule. Above zero: channels are still exchanged where the numbers per layer stay.
 
 # %% tags=["hide-input"]
-analysis.settling_table(records, scale, ratios, preset).style.set_table_attributes(
+analysis.settling_table(Evidence(scale, preset, open_store(store)), ratios).style.set_table_attributes(
     'class="dataframe table"'
 ).hide(axis="index").set_caption(
     "The bottleneck network, mean over seeds [95 % interval]; empty where the sweep has no such runs."

@@ -6,25 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 from test_analysis import LAYERS, epoch
 from test_record import example
+from test_statistics import Shelf
 from tiny import recipe
 
-from pat.stability import similarity
 from pat.study.analysis.intervals import interval
 from pat.study.analysis.stability import stability_table
+from pat.study.experiments.evidence import Evidence
 from pat.study.experiments.stability.figures import epi_curves, hover_epi, measure_curves
 from pat.study.experiments.stability.maps import settling_maps
 from pat.study.experiments.stability.reordering import decay_table, iterations, motion_table, ranking_motion
 from pat.study.experiments.stability.settling import (
-    epi_ratio_trend,
-    epi_trend,
     settling_of,
     settling_table,
-    structure_minus_mask,
-    structure_motion,
-    structure_settling,
 )
 from pat.study.plan.profile import Cells, Contrast, Profile, load_profile
 from pat.study.plan.spec import AtEpoch, Spec, Tracking
@@ -85,84 +80,13 @@ def watched(
     return example(spec(seed=seed, network=network), trunk=None, layers=LAYERS, history=tuple(history))
 
 
-def left(at: int, counts: tuple[int, int] | None, seed: int = 0) -> Record:
-    """A run that was pruned, or one that collapsed on the way."""
-    structure = dict(zip(LAYERS, counts, strict=True)) if counts else None
-    history = (epoch(at, "prune", structure=structure),) if counts else ()
-    return example(spec(at, seed), history=history)
-
-
-# One number a seed
-
-
-def test_settling_compares_neighbouring_epochs_of_the_grid() -> None:
-    first, reference, after = (9, 3), (6, 6), (6, 5)
-    last = left(8, (1, 11))  # neither the last of the contrast nor the grids of other cells count
-    records = [watched(), left(0, first), left(2, reference), left(5, after), last]
-    found = structure_settling(records, PROFILE, "gradient", 0.5)
-    assert found.to_dict() == {0: pytest.approx(similarity(reference, after) - similarity(first, reference))}
-    assert found[0] == pytest.approx((1 - 1 / 22) - (1 - (3 / 15 + 3 / 9) / 2))
-    assert found.index.name == "seed"
-
-
-def test_settling_leaves_out_what_it_cannot_compare() -> None:
-    whole = [watched(seed=1), left(0, STEADY, 1), left(2, STEADY, 1), left(5, STEADY, 1)]
-    collapsed = [watched(), left(0, None), left(2, STEADY), left(5, STEADY)]
-    assert structure_settling(whole + collapsed, PROFILE, "gradient", 0.5).to_dict() == {1: 0.0}
-    assert structure_settling(whole[:-1], PROFILE, "gradient", 0.5).empty
-    assert structure_settling(whole[1:], PROFILE, "gradient", 0.5).empty  # no dense run
-    assert structure_settling(whole, PROFILE, "gradient", 0.8).empty  # not in the sweep
-    ends = PROFILE.model_copy(update={"sweeps": {"full": (block((0, 2)),)}})
-    assert structure_settling(whole, ends, "gradient", 0.5).empty  # the grid ends at the reference
-    with pytest.raises(ValueError, match="has no sweep 'nosuch'; it has full"):
-        structure_settling(whole, PROFILE, "gradient", 0.5, "nosuch")
-
-
-def test_motion_is_the_first_thirds_minus_the_last_thirds() -> None:
-    similar = {1: 0.5, 2: 0.7, 3: 0.1, 4: 0.1, 5: 0.1, 6: 0.9, 7: 0.9, 8: 0.8}  # thirds: 0 to 2 and 6 to 8
-    record = watched(1, psi={t: [None, value] for t, value in similar.items()})
-    found = structure_motion([record], PROFILE, "gradient", 0.5)
-    assert found.to_dict() == {1: pytest.approx(0.4 - 0.4 / 3)}
-
-
-def test_the_trend_of_epi_is_a_rank_correlation_with_the_epoch() -> None:
-    epi = {3: 0.5, 4: 0.7, 5: 0.6, 6: 0.9}
-    records = [
-        watched(0, psi={t: [value, 0.3] for t, value in epi.items()}),
-        watched(1, psi={t: [1.0, 0.3] for t in range(3, 9)}),
-        watched(2, psi={3: [0.5, 0.3], 4: [0.6, 0.3]}),  # two values have no trend
-    ]
-    expected = stats.spearmanr(list(epi), list(epi.values())).statistic
-    assert epi_trend(records, PROFILE, "gradient", 0.5).to_dict() == {0: pytest.approx(expected), 1: 0.0}
-
-
-def test_the_trend_with_the_ratio_is_a_mean_over_the_epochs() -> None:
-    falling = dict(zip(RATIOS, ([0.9, None], [0.8, None], [0.7, None]), strict=True))
-    mixed = dict(zip(RATIOS, ([0.8, None], [0.9, None], [0.1, None]), strict=True))  # rho = -0.5
-    record = watched(psi={3: falling, 4: mixed} | {t: [None, None] for t in (0, 1, 2, 5, 6, 7, 8)})
-    assert epi_ratio_trend([record], PROFILE, "gradient").to_dict() == {0: pytest.approx(-0.75)}
-    assert epi_ratio_trend([record], PROFILE, "magnitude").empty
-
-
-def test_structures_against_masks_in_the_second_half() -> None:
-    psi = {t: [0.1, 0.0] for t in range(1, 5)} | {t: [0.1, 0.9] for t in range(5, 9)}
-    jaccard = {t: [0.7, 1.0] for t in range(1, 5)} | {t: [0.7, 0.5 + t / 100] for t in range(5, 9)}
-    found = structure_minus_mask([watched(psi=psi, jaccard=jaccard)], PROFILE, "gradient", 0.5)
-    assert found.to_dict() == {0: pytest.approx(0.9 - 0.565)}
-
-
-def test_only_dense_runs_of_the_first_network_count() -> None:
-    psi = {t: [None, t / 10] for t in range(1, 9)}
-    other = watched(psi=psi, network="resnet8-basic")
-    shorter = example(spec(seed=5).model_copy(update={"recipe": recipe(epochs=5)}), history=other.history)
-    assert structure_motion([other, shorter], PROFILE, "gradient", 0.5).empty
-    assert structure_minus_mask([], PROFILE, "gradient", 0.5).empty
+# The statements in numbers
 
 
 def test_the_table_has_intervals_and_empty_places() -> None:
     motion = {0: 0.2, 1: 0.4}
     records = [watched(seed, psi={1: [0.9, 1 - early], 8: [0.9, 1.0]}) for seed, early in motion.items()]
-    table = settling_table(records, PROFILE, [0.5, 0.8])
+    table = settling_table(Evidence(PROFILE, "full", Shelf(records)), [0.5, 0.8])  # type: ignore[arg-type]
     by = table.set_index(["criterion", "ratio"])
     assert by.loc[("gradient", "50 %"), "motion"] == interval(motion.values()).text(3)
     assert by.loc[("gradient", "50 %"), "settling"] == ""

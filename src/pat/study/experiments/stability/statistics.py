@@ -120,7 +120,7 @@ def structure_minus_mask(evidence: Evidence, criterion: Criterion, ratio: Ratio)
     records, table = _watched(evidence, criterion, ratio)
     late = table[table["epoch"] >= epochs - epochs // 3]
     means = late.pivot_table(index="seed", columns="measure", values="value")
-    if means.empty:
+    if not {"EPI", "mask Jaccard"} <= set(means):
         return Sample()
     return Sample.of(means["EPI"] - means["mask Jaccard"], records)
 
