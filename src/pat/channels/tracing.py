@@ -43,15 +43,19 @@ def trace(
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     state = random.getstate()
     devices = {t.device for t in (*model.parameters(), *flat_tensors(arguments)) if t.is_cuda}
-    with torch.random.fork_rng(devices=[device.index or 0 for device in devices]):
-        try:
-            coupling, walk = _watch(_copy(model, without_storage=True), _without_storage(arguments))
-        except Exception:  # numbers are read from values, or an operation has no shapes of its own
+    try:
+        with torch.random.fork_rng(devices=[device.index or 0 for device in devices]):
             try:
-                coupling, walk = _watch(_copy(model), copy.deepcopy(arguments))
-            except Exception as error:
-                raise UnsupportedOperation(f"{type(model).__name__} cannot be run: {error}") from error
-    random.setstate(state)
+                coupling, walk = _watch(_copy(model, without_storage=True), _without_storage(arguments))
+            except Exception:  # numbers are read from values, or an operation has no shapes of its own
+                try:
+                    coupling, walk = _watch(_copy(model), copy.deepcopy(arguments))
+                except Exception as error:
+                    raise UnsupportedOperation(
+                        f"{type(model).__name__} cannot be run: {type(error).__name__}: {error}"
+                    ) from error
+    finally:
+        random.setstate(state)
     for layer in exclude:
         inside = [
             held.ids
