@@ -15,7 +15,7 @@ pytest.importorskip("papermill")
 
 from pat.files.paths import BOOK
 from pat.study.report import book, site
-from pat.study.report.notebooks import list_notebooks
+from pat.study.report.parameters import list_notebooks
 
 HEAD = '<html><head><link rel="stylesheet" href="style.css"></head><body id="top">'
 

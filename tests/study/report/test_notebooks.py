@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("papermill")
 
-from pat.study.report import executed, notebooks
+from pat.study.report import executed, notebooks, parameters
 
 GOOD = """# %% [markdown]
 # # A stand-in
@@ -339,15 +339,15 @@ def test_parameter_file_fits_its_notebook(path: Path) -> None:
 
 
 def test_every_notebook_has_parameters_for_the_digits_and_the_smoke_size() -> None:
-    for profile in notebooks.list_profiles():
+    for profile in parameters.list_profiles():
         if profile in {"digits", "smoke"}:
-            assert notebooks.notebooks_of(profile) == notebooks.list_notebooks()
+            assert notebooks.notebooks_of(profile) == parameters.list_notebooks()
 
 
 def test_notebook_names_are_sorted_sources(tmp_path: Path) -> None:
     for name in ("b", "a"):
         add(tmp_path, name, GOOD, "")
     (tmp_path / "params" / "readme.txt").write_text("no profile", encoding="utf-8")
-    assert notebooks.list_notebooks(tmp_path) == ["a", "b"]
-    assert notebooks.list_profiles(tmp_path) == ["digits"]
+    assert parameters.list_notebooks(tmp_path) == ["a", "b"]
+    assert parameters.list_profiles(tmp_path) == ["digits"]
     assert os.listdir(tmp_path / "params" / "digits")

@@ -8,27 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pat import cost
 from pat.files import paths
-from pat.latency.penalty import LatencyPenalty
-from pat.pruner import LayerCollapse, PruningAwareTraining
 from pat.saved import save_pruned
 from pat.study.plan.spec import Spec
 from pat.study.runs.budget import Saving
 from pat.study.runs.building import build_trainer, open_data
-from pat.study.runs.latency_tables import find_table
+from pat.study.runs.transplant import (
+    first_epoch,
+    penalise_latency,
+    rewound,
+    transplant,
+    transplanted,
+    trunk_state,
+)
 from pat.study.runs.watcher import SILENT, Watcher
 from pat.study.store import Store
 from pat.study.store.record import CostRecord, Record, Result, command, provenance
 from pat.training import checkpoint
 from pat.training.data import ImageDataset
-from pat.training.data.draws import generator_for
 from pat.training.epoch import Epoch, finite
 from pat.training.repeatable import repeatable
 from pat.training.trainer import Outcome, Trainer, TrainingFailed
-from pat.training.variation import other_structure, same_structure
 
 _KEEP_LAST = 2  # the last checkpoint, and one more in case it is damaged
 
@@ -130,12 +132,12 @@ def _train(
     dataset = around.dataset(spec)
     # Not after a checkpoint that is wanted and not there: other runs start from it.
     last = min(missing, default=spec.recipe.epochs)
-    if _transplanted(spec) and not store.checkpoints(spec):
+    if transplanted(spec) and not store.checkpoints(spec):
         for_all = spec.needs | set(store.checkpoints(spec.trunk))  # others start from those
         run(spec.trunk, store, keep=for_all, **around.options())
     begin = time.perf_counter()
     trainer, trunk, spent = _start(spec, store, dataset, last, around)
-    _penalise_latency(spec, trainer, store)
+    penalise_latency(spec, trainer, store)
 
     def seconds() -> float:
         return spent + time.perf_counter() - begin
@@ -153,7 +155,7 @@ def _train(
     reason, outcome = None, None
     try:
         if spec.pruning is not None and spec.pruning.rewind == trainer.next_epoch and trunk is not None:
-            _transplant(spec, trainer, store, dataset)
+            transplant(spec, trainer, store, dataset)
         until = max(missing) if found is not None else None  # a record there, checkpoints gone
         outcome = trainer.train(until=until, after_epoch=after_epoch)
     except TrainingFailed as failure:
@@ -181,102 +183,22 @@ def _start(
     for epochs in reversed([epochs for epochs in store.checkpoints(spec) if epochs <= last]):
         state: Any = store.load_checkpoint(spec, epochs)
         if state is not None:
-            start = 0 if state["trunk"] is None else _first_epoch(spec)
+            start = 0 if state["trunk"] is None else first_epoch(spec)
             trainer = around.trainer(spec, dataset, start)
             trainer.load_state_dict(state)
             return trainer, state["trunk"], state["seconds"]
-    epoch = _first_epoch(spec)
+    epoch = first_epoch(spec)
     if spec.pretrained:
         trainer = around.trainer(spec, dataset, 0)
-        trainer.model.load_state_dict(_trunk_state(spec, store, spec.recipe.epochs)["model"])
+        trainer.model.load_state_dict(trunk_state(spec, store, spec.recipe.epochs)["model"])
         return trainer, spec.trunk.id, 0.0
-    if epoch and (around.branch or _transplanted(spec)):
+    if epoch and (around.branch or transplanted(spec)):
         state = store.load_checkpoint(spec.trunk, epoch)
         if state is not None:
             trainer = around.trainer(spec, dataset, epoch)
             trainer.load_weights(state)
             return trainer, spec.trunk.id, 0.0
-    return around.trainer(spec, dataset, 0), spec.trunk.id if _transplanted(spec) else None, 0.0
-
-
-def _rewound(spec: Spec) -> bool:
-    return spec.pruning is not None and spec.pruning.rewind is not None
-
-
-def _transplanted(spec: Spec) -> bool:
-    """Whether a run needs its trunk's checkpoints, and not only uses them if they are there."""
-    return spec.pretrained or _rewound(spec)
-
-
-def _first_epoch(spec: Spec) -> int:
-    """Where a run leaves its trunk."""
-    if spec.pretrained:
-        return 0
-    if spec.pruning is not None and spec.pruning.rewind is not None:
-        return spec.pruning.rewind
-    return spec.prune_epoch or 0
-
-
-def _trunk_state(spec: Spec, store: Store, epochs: int) -> Any:
-    state = store.load_checkpoint(spec.trunk, epochs)
-    if state is None:
-        raise RuntimeError(f"{spec.title}: the dense run's checkpoint after {epochs} epochs is gone")
-    return state
-
-
-def _transplant(spec: Spec, trainer: Trainer, store: Store, dataset: ImageDataset) -> None:
-    """Let the donor run its pruning epoch, and put its mask, or a variation of it, on this run's weights.
-
-    The donor is the run without rewinding: one epoch from the trunk's checkpoint, bit for bit.
-
-    Raises:
-        TrainingFailed: if Algorithm 1 collapses, or there is no such variation.
-    """
-    pruning = spec.pruning
-    assert pruning is not None
-    plain = pruning.model_copy(update={"rewind": None, "variation": None})
-    donor = spec.model_copy(update={"pruning": plain})
-    epoch = donor.prune_epoch or 0
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        source = build_trainer(donor, dataset, SILENT, epoch)
-        if epoch:
-            source.load_weights(_trunk_state(spec, store, epoch))
-        _penalise_latency(spec, source, store)
-        ended = source.train(until=epoch + 1)
-    if ended is not None:
-        raise TrainingFailed(f"there is no mask to put on: in epoch {epoch}, {ended.reason}")
-    assert isinstance(source.pruner, PruningAwareTraining)
-    assert isinstance(trainer.pruner, PruningAwareTraining)
-    try:
-        trainer.pruner.adopt(_varied(spec, source.pruner))
-    except (ValueError, LayerCollapse) as error:
-        raise TrainingFailed(f"the mask cannot be put on: {error}") from error
-
-
-def _penalise_latency(spec: Spec, trainer: Trainer, store: Store) -> None:
-    """Let Algorithm 1 rank with the penalty that the spec asks for, if it does and is still to run.
-
-    Raises:
-        MissingTable: if the store has not the latency table that the run was specified with.
-    """
-    wanted = spec.pruning.latency if spec.pruning else None
-    pruner = trainer.pruner
-    if wanted is not None and isinstance(pruner, PruningAwareTraining) and pruner.status != "sparse":
-        table = find_table(store.root, spec.profile, wanted.table)
-        pruner.adjust = LatencyPenalty(trainer.model, pruner.groups, table, wanted.weight)
-
-
-def _varied(spec: Spec, pruner: PruningAwareTraining) -> dict[str, Tensor]:
-    assert spec.pruning is not None
-    variation = spec.pruning.variation
-    if variation is None:
-        return pruner.kept
-    same = variation.kind == "same"
-    generator = generator_for(spec.seed, variation.draw, 1, 1 if same else 2)
-    if same:
-        return same_structure(pruner.kept, generator)
-    by_filter = spec.neurons.count == "filter"
-    return other_structure(pruner.kept, pruner.neurons, variation.similarity, generator, by_filter=by_filter)
+    return around.trainer(spec, dataset, 0), spec.trunk.id if transplanted(spec) else None, 0.0
 
 
 def _record(
@@ -296,7 +218,7 @@ def _record(
             test_accuracy=outcome.test_accuracy,
             test_loss=finite(outcome.test_loss),
             validation_accuracy=outcome.validation_accuracy,
-            prune_epoch=spec.prune_epoch if _rewound(spec) else outcome.prune_epoch,
+            prune_epoch=spec.prune_epoch if rewound(spec) else outcome.prune_epoch,
         )
         if outcome.status == "done":  # a collapsed network was never made smaller
             costs = _costs(spec, outcome, trainer.history)
