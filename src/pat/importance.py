@@ -82,7 +82,7 @@ def magnitude_scores(model: nn.Module, groups: Mapping[str, ChannelGroup]) -> di
         Scores per group name, each ``[group.size]``, on the CPU.
     """
     layers = dict.fromkeys(member.layer for group in groups.values() for member in group.members)
-    norms = {name: magnitude(model.get_parameter(f"{name}.weight")) for name in layers}
+    norms = {name: magnitude(_filters_first(model, name)) for name in layers}
     scores = {
         name: torch.stack([norms[m.layer][m.channels.to(norms[m.layer].device)] for m in g.members])
         .mean(0)
@@ -115,6 +115,7 @@ class TaylorScores:
         self._sizes = {name: group.size for name, group in groups.items()}
         self._batchnorm: list[tuple[Tensor, Tensor | None]] = []
         self._filters: list[Tensor] = []
+        self._turned: set[int] = set()  # weights with their filters along dimension 1
         terms: list[tuple[int, int]] = []  # (unit, position among the concatenated terms)
         wanted = self._wanted(model, groups)
         position = 0
@@ -125,12 +126,14 @@ class TaylorScores:
                 self._batchnorm.append((weight, bias))
             else:
                 self._filters.append(weight)
+                if _is_turned(model.get_submodule(layer)):
+                    self._turned.add(id(weight))
             terms += [(unit, position + channel) for unit, channel in uses]
-            position += weight.shape[0]
+            position += weight.shape[id(weight) in self._turned]
             if not is_norm and bias is not None:  # a filter's bias counts with it
                 self._filters.append(bias)
                 terms += [(unit, position + channel) for unit, channel in uses]
-                position += weight.shape[0]
+                position += bias.shape[0]
         self._terms = position
         self._gather = self._gather_table(terms, sum(self._sizes.values()), position)
         self._sum: Tensor | None = None
@@ -204,7 +207,7 @@ class TaylorScores:
         return products
 
     def _filter_terms(self) -> list[Tensor]:
-        return [_filter_sums(p, _grad(p)) for p in self._filters]
+        return [_filter_sums(p, _grad(p), int(id(p) in self._turned)) for p in self._filters]
 
     @property
     def minibatches(self) -> int:
@@ -255,15 +258,28 @@ class TaylorScores:
         return None
 
 
-def _filter_sums(weight: Tensor, grad: Tensor) -> Tensor:
+def _filter_sums(weight: Tensor, grad: Tensor, dim: int = 0) -> Tensor:
     """``sum_w g_w w`` per filter, ``[C_out]``."""
     product = weight.detach() * grad
+    product = product.transpose(0, 1) if dim else product
     return product if product.dim() == 1 else product.flatten(1).sum(1)
 
 
 def _grad(parameter: Tensor) -> Tensor:
     """A parameter's gradient; zero where the loss did not reach it."""
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def _is_turned(layer: nn.Module) -> bool:
+    """Whether a layer's weight has its filters along dimension 1, as a transposed convolution's."""
+    if not isinstance(layer, nn.modules.conv._ConvNd):
+        return False
+    return layer.transposed and not (layer.groups == layer.in_channels and layer.groups > 1)
+
+
+def _filters_first(model: nn.Module, layer: str) -> Tensor:
+    weight = model.get_parameter(f"{layer}.weight")
+    return weight.transpose(0, 1) if _is_turned(model.get_submodule(layer)) else weight
 
 
 def _has_weight(model: nn.Module, layer: str) -> bool:

@@ -224,3 +224,17 @@ def test_a_groups_own_scores_do_not_depend_on_the_others() -> None:
     both.add()
     one.add()
     assert torch.equal(both.mean()["conv4"], one.mean()["conv4"])
+
+
+def test_filters_of_a_transposed_convolution_stand_along_its_second_dimension() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 6, 2), nn.ReLU(), nn.Conv2d(6, 2, 1))
+    x = torch.randn(2, 3, 4, 4)
+    groups = trace(model, x)
+    scores = TaylorScores(model, groups)
+    model(x).square().mean().backward()
+    scores.add()
+    weight, bias = model[1].weight, model[1].bias
+    expected = ((weight * weight.grad).sum((0, 2, 3)) + bias * bias.grad).abs()
+    assert torch.allclose(scores.mean()["1"], expected)
+    norms = weight.detach().transpose(0, 1).flatten(1).norm(dim=1) / 4  # 4 inputs of 2 x 2 weights
+    assert torch.allclose(magnitude_scores(model, groups)["1"], norms)
