@@ -222,7 +222,7 @@ def collect(coupling: Coupling, steps: tuple[Step, ...], alone: Iterable[Alone])
     """Classes of coupled channels with the same layers become one group.
 
     Raises:
-        UnsupportedOperation: see :meth:`pat.channels.coupling.Coupling.resolve`.
+        UnsupportedOperation: where labels cannot be told apart, naming the layers.
     """
     root, reasons = coupling.resolve()
     classes: dict[int, list[tuple[str, int]]] = {}

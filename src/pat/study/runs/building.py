@@ -94,6 +94,7 @@ def build_trainer(
             optimizer,
             example,
             ratio=pruning.ratio if pruning else 0.0,
+            rehearse=False,  # of the study's own networks tests are the rehearsal
             criterion=pruning.criterion if pruning else "gradient",
             policy=policy,
             prune_steps=pruning.steps if pruning else 1,
