@@ -592,7 +592,9 @@ def rules() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("rules")
-@pytest.mark.parametrize("target", [torch.renorm, "renorm", torch.ops.aten.renorm.default], ids=["function", "name", "operation"])
+@pytest.mark.parametrize(
+    "target", [torch.renorm, "renorm", torch.ops.aten.renorm.default], ids=["function", "name", "operation"]
+)
 def test_a_registered_operation(target: object) -> None:
     model = net(lambda s, x: s.end(torch.renorm(s.a(x), 2, 0, 1.0)))
     x = torch.randn(2, 3, 8, 8)
