@@ -34,7 +34,7 @@ seed = 0
 #
 # ## Data and model
 #
-# Scikit-learn's 8 × 8 digits, as tensors in a `DataLoader`. Nothing in the model knows of pruning: `torch.fx` traces
+# Scikit-learn's 8 × 8 digits, as tensors in a `DataLoader`. Nothing in the model knows of pruning: a forward pass shows
 # it, and finds that the addition ties the channels of two layers together.
 
 # %%

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING
 from pat.lazy import exports
 
 if TYPE_CHECKING:
-    from pat import channels, cost, importance, policy, pruner, saved, schedule, stability, structure, surgery
+    from pat import (
+        attaching,
+        channels,
+        cost,
+        importance,
+        policy,
+        pruner,
+        saved,
+        schedule,
+        stability,
+        structure,
+        surgery,
+    )
+    from pat.attaching import attach
     from pat.channels import ChannelGroup, ChannelGroups, UnsupportedOperation
     from pat.pruner import EpochReport, LayerCollapse, PruningAwareTraining
     from pat.saved import load_pruned, read_notes, save_pruned
@@ -18,6 +31,7 @@ else:
     __getattr__, __dir__ = exports(
         __name__,
         {
+            "attaching": ["attach"],
             "channels": ["ChannelGroup", "ChannelGroups", "UnsupportedOperation"],
             "cost": [],
             "importance": [],
@@ -41,6 +55,8 @@ __all__ = [
     "LayerCollapse",
     "PruningAwareTraining",
     "UnsupportedOperation",
+    "attach",
+    "attaching",
     "channels",
     "cost",
     "importance",
