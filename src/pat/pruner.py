@@ -12,6 +12,7 @@ from pat import rehearsal, schedule, surgery
 from pat.channels import ChannelGroup, ChannelGroups, UnsupportedOperation, trace
 from pat.criteria import CRITERIA, Criterion
 from pat.importance import TaylorScores, magnitude_scores
+from pat.loop_check import LoopCheck
 from pat.policy import Policy
 from pat.structure import channel_counts, kept_count, top_channels
 
@@ -169,9 +170,8 @@ class PruningAwareTraining:
         ]
         self._tracked = tracked
         self._taylor = TaylorScores(model, self.neurons)
-        self._iteration = 0
-        self._steps_done = 0
-        self._skipped = 0
+        self._loop = LoopCheck(optimizer, steps_per_epoch)
+        self._iteration = self._steps_done = self._skipped = 0
         self._last_scores: dict[str, Tensor] = {}
         self._factors: dict[str, Tensor] = {}
         self._adopted: dict[str, int] | None = None
@@ -187,6 +187,7 @@ class PruningAwareTraining:
         """
         if self.status == "sparse":
             return
+        self._loop.step()
         if "gradient" in (self._tracked if self.status == "dense" else (self.criterion,)):
             self._taylor.add()
         self._iteration += 1
@@ -196,6 +197,7 @@ class PruningAwareTraining:
     @torch.no_grad()
     def after_step(self) -> None:
         """Hold masked channels, and the optimizer's memory of them, at zero."""
+        self._loop.after_step()
         if not self._factors:
             return
         held, factors = [], []
@@ -210,6 +212,8 @@ class PruningAwareTraining:
     def end_epoch(self) -> EpochReport:
         """Close the epoch: scores to structure to EPI to policy; a pruning epoch ends with the removal.
 
+        After the first epoch a loop that left calls out, or called them late, is warned.
+
         Returns:
             The epoch's report, also appended to :attr:`reports`.
 
@@ -217,6 +221,8 @@ class PruningAwareTraining:
             NoScores: if an epoch had no minibatch with finite gradients to score.
             LayerCollapse: if masking cut the last path through the model.
         """
+        if self.status != "sparse":
+            self._loop.end_epoch()
         finish: dict[Status, Callable[[], EpochReport]] = {
             "dense": self._end_dense,
             "prune": self._end_prune,

@@ -1,0 +1,52 @@
+"""Whether a loop calls what it has to when it has to: told in its first epoch, not when it prunes."""
+
+import warnings
+
+from torch.optim import Optimizer
+
+
+class LoopCheck:
+    """Counts the calls of one epoch and warns of those that are missing, late or too many.
+
+    Args:
+        optimizer: the loop's; an empty state says that it has not stepped yet.
+        steps_per_epoch: optimizer steps that the loop announced.
+    """
+
+    def __init__(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
+        self._fresh = optimizer if not optimizer.state else None
+        self._expected = steps_per_epoch
+        self._steps = 0
+        self._held = 0
+        self._over = False
+
+    def step(self) -> None:
+        """The loop called ``step``."""
+        if self._fresh is not None and self._fresh.state and not self._steps:
+            self._tell("step() came after optimizer.step(); call it between backward and optimizer.step()")
+        self._fresh = None
+        self._steps += 1
+
+    def after_step(self) -> None:
+        """The loop called ``after_step``."""
+        self._held += 1
+
+    def end_epoch(self) -> None:
+        """The first epoch is over."""
+        if self._over:
+            return
+        self._over = True
+        if self._steps != self._expected:
+            self._tell(
+                f"step() was called {self._steps} times in the first epoch, steps_per_epoch is "
+                f"{self._expected}: Algorithm 1's steps will fall elsewhere in the pruning epoch"
+            )
+        if self._steps and not self._held:
+            self._tell(
+                "after_step() was not called in the first epoch: masked channels will not stay at zero; call "
+                "it after optimizer.step()"
+            )
+
+    @staticmethod
+    def _tell(what: str) -> None:
+        warnings.warn(what, RuntimeWarning, stacklevel=4)
