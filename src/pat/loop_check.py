@@ -1,6 +1,7 @@
 """Whether a loop calls what it has to when it has to: told in its first epoch, not when it prunes."""
 
 import warnings
+from typing import Any
 
 from torch.optim import Optimizer
 
@@ -9,12 +10,13 @@ class LoopCheck:
     """Counts the calls of one epoch and warns of those that are missing, late or too many.
 
     Args:
-        optimizer: the loop's; an empty state says that it has not stepped yet.
+        optimizer: the loop's; it is listened to until the first epoch ends.
         steps_per_epoch: optimizer steps that the loop announced.
     """
 
     def __init__(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
-        self._fresh = optimizer if not optimizer.state else None
+        self._listening = optimizer.register_step_post_hook(self._stepped)
+        self._optimizer_steps = 0
         self._expected = steps_per_epoch
         self._steps = 0
         self._held = 0
@@ -22,9 +24,8 @@ class LoopCheck:
 
     def step(self) -> None:
         """The loop called ``step``."""
-        if self._fresh is not None and self._fresh.state and not self._steps:
+        if self._optimizer_steps and not self._steps:
             self._tell("step() came after optimizer.step(); call it between backward and optimizer.step()")
-        self._fresh = None
         self._steps += 1
 
     def after_step(self) -> None:
@@ -36,6 +37,7 @@ class LoopCheck:
         if self._over:
             return
         self._over = True
+        self._listening.remove()
         if self._steps != self._expected:
             self._tell(
                 f"step() was called {self._steps} times in the first epoch, steps_per_epoch is "
@@ -46,6 +48,9 @@ class LoopCheck:
                 "after_step() was not called in the first epoch: masked channels will not stay at zero; call "
                 "it after optimizer.step()"
             )
+
+    def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._optimizer_steps += 1
 
     @staticmethod
     def _tell(what: str) -> None:
