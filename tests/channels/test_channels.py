@@ -456,7 +456,7 @@ def test_a_batch_norm_over_weights_is_no_layer_of_its_own() -> None:
             flat = F.batch_norm(flat, None, None, self.bias, None, training=True)
             return self._conv_forward(x, flat.view_as(self.weight), None)
 
-    model = nn.Sequential(nn.Conv2d(3, 6, 3), Standardised(6, 8, 3), nn.ReLU(), Standardised(8, 4, 1))
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), Standardised(6, 8, 3), nn.ReLU(), Standardised(8, 4, 3))
     x = torch.randn(2, 3, 8, 8)
     groups = trace(model, x)
     assert [(name, group.size, group.norms) for name, group in groups.items()] == [("0", 6, ()), ("1", 8, ())]

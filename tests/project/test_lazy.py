@@ -15,7 +15,7 @@ from pat.files import paths
 
 SOURCE = Path(pat.__file__).parent
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "safetensors")
-TRAINING = {"pat.study.runs.building", "pat.study.runs.run", "pat.study.runs.measuring"}
+TRAINING = {f"pat.study.runs.{name}" for name in ("building", "run", "measuring", "transplant")}
 """The modules of the study that compute with networks."""
 FRONTS = ["pat", "pat.training.data"]
 

@@ -277,7 +277,7 @@ def left(
 
 
 def test_layers_of_a_fresh_network() -> None:
-    table = layers_at_start("digits-24", FIRST)
+    table = layers_at_start("digits", FIRST)
     assert table["channels"].to_dict()["layer1.0.conv1"] == 8
     assert table.loc["layer3.0.conv3", "channels"] == 128
     # Coupled layers share a score; fan-out initialisation makes wide layers with large kernels small.
@@ -289,7 +289,7 @@ def test_layers_of_a_fresh_network() -> None:
 
 def test_kept_shares_are_means_over_seeds() -> None:
     whole = {
-        name: int(n) for name, n in layers_at_start("digits-24", FIRST)["channels"].items() if name != "conv1"
+        name: int(n) for name, n in layers_at_start("digits", FIRST)["channels"].items() if name != "conv1"
     }
     one, other = whole | {"layer1.0.conv1": 0}, whole | {"layer1.0.conv1": 4}
     records = [left(one), left(other, seed=1), left(whole, 5), left(None, criterion="magnitude")]

@@ -184,7 +184,9 @@ class Profile(Frozen):
                 "method_version": METHOD_VERSION,
                 **changes,
             }
-            return Spec(data_checksum=load_manifest(fields["dataset"]).checksum, **fields)
+            if "data_checksum" not in fields:
+                fields["data_checksum"] = load_manifest(fields["dataset"]).checksum
+            return Spec(**fields)
         except ValidationError as error:
             raise ValueError(explain(error)) from None
 
@@ -212,12 +214,14 @@ class Profile(Frozen):
 
     def grid(self, blocks: Iterable[Cells]) -> list[Spec]:
         """All runs of some blocks, each once, dense runs first."""
-        specs = []
+        specs: list[Spec] = []
+        same: dict[str, Any] = {"data_checksum": load_manifest(self.dataset).checksum}  # read once
         for cells in blocks:
             for seed in cells.seeds:
-                specs.append(self.spec(architecture=cells.architecture, seed=seed))
+                specs.append(self.spec(architecture=cells.architecture, seed=seed, **same))
                 specs += [
                     self.spec(
+                        **same,
                         architecture=cells.architecture,
                         seed=seed,
                         criterion=cells.criterion,
