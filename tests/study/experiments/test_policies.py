@@ -15,7 +15,7 @@ from pat.stability import EarlyPruningIndicator
 from pat.study.analysis.grid import accuracy_at, cells
 from pat.study.analysis.intervals import interval
 from pat.study.analysis.picks import Pick, pick, picks_by_threshold, threshold_difference, tuned_thresholds
-from pat.study.analysis.regrets import by_seed, picks_specs, policy_regret, regret_difference, regrets
+from pat.study.analysis.regret import by_seed, picks_specs, policy_regret, regret_difference, regrets
 from pat.study.experiments.policies.figures import picked_epochs, regret_by_policy
 from pat.study.experiments.policies.tables import (
     OVERALL,

@@ -338,7 +338,7 @@ def test_what_the_paper_prints_stands_beside_ours() -> None:
 
 
 def test_epis_epochs_are_marked_under_the_curves_and_collapsed_runs_crossed() -> None:
-    from pat.study.analysis.regrets import regrets
+    from pat.study.analysis.regret import regrets
 
     of, silent = trunk(SETTLES), trunk(NEVER, seed=1)
     records = sweep_of(of, ACCURACIES) + sweep_of(silent, ACCURACIES)

@@ -14,7 +14,7 @@ from test_record import ORIGIN, example
 from tiny import recipe
 
 from pat.stability import similarity
-from pat.study.analysis.regrets import policy_regret
+from pat.study.analysis.regret import policy_regret
 from pat.study.claims import statistics
 from pat.study.experiments.evidence import Evidence, Sample, paired
 from pat.study.plan.profile import Cells, Contrast, Profile, load_profile

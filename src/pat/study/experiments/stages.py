@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from pat.study.analysis.picks import pick
-from pat.study.analysis.regrets import picks_specs
+from pat.study.analysis.regret import picks_specs
 from pat.study.experiments.pretrained.runs import epochs_of_equal_time
 from pat.study.experiments.window.tables import window_specs
 from pat.study.plan.profile import Profile

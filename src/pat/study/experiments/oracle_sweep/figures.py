@@ -20,7 +20,7 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str, policies: pd.DataF
     Args:
         table: of :func:`pat.study.analysis.runs.runs_table`, runs with fixed pruning epochs and dense ones.
         architecture: whose runs to draw.
-        policies: of :func:`pat.study.analysis.regrets.regrets`; EPI's epochs are marked in a strip below.
+        policies: of :func:`pat.study.analysis.regret.regrets`; EPI's epochs are marked in a strip below.
 
     Returns:
         Means over seeds with 95 % intervals, a dot a seed (a cross if it collapsed), the dense run as a

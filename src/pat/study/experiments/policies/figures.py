@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, MaxNLocator, StrMethodFormatter
 
-from pat.study.analysis.regrets import POLICIES, by_seed
+from pat.study.analysis.regret import POLICIES, by_seed
 from pat.study.analysis.runs import summary
 from pat.study.experiments.policies.tables import POLICY_NAMES
 from pat.study.style import CRITERION_COLOURS, POLICY_COLOURS, POLICY_MARKERS, finished, with_legend
@@ -26,7 +26,7 @@ def regret_by_policy(table: pd.DataFrame, printed: pd.DataFrame) -> Figure:
     """Regret of every policy by network, one panel a criterion (the paper's Table 1).
 
     Args:
-        table: of :func:`pat.study.analysis.regrets.regrets`.
+        table: of :func:`pat.study.analysis.regret.regrets`.
         printed: of :func:`pat.study.experiments.policies.tables.paper_regrets`; drawn as open diamonds.
 
     Returns:
@@ -77,7 +77,7 @@ def picked_epochs(table: pd.DataFrame, architecture: str) -> Figure:
     """The epochs that oracle and EPI pick, one mark a seed, by ratio, one panel a criterion.
 
     Args:
-        table: of :func:`pat.study.analysis.regrets.regrets`.
+        table: of :func:`pat.study.analysis.regret.regrets`.
         architecture: whose picks to draw.
 
     Returns:

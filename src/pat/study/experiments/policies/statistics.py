@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pat.criteria import Criterion
-from pat.study.analysis import picks, regrets
+from pat.study.analysis import picks, regret
 from pat.study.experiments.evidence import Evidence, Network, Sample, correlates, paired
 from pat.study.plan.settings import Ratio
 from pat.study.store.record import Record
 
-# Names as in pat.study.analysis.regrets.POLICIES.
+# Names as in pat.study.analysis.regret.POLICIES.
 Policy = Literal["random", "init", "predefined", "epi", "tuned"]
 
 
@@ -26,11 +26,11 @@ def policy_regret(
 ) -> Sample:
     """What a policy loses against the oracle, in points, mean over some ratios or all of the sweep's.
 
-    See :func:`~pat.study.analysis.regrets.policy_regret`. ``tuned`` hangs on the thresholds too, which are
+    See :func:`~pat.study.analysis.regret.policy_regret`. ``tuned`` hangs on the thresholds too, which are
     tuned on the bottleneck network's runs of all seeds.
     """
     runs = _runs(evidence)
-    values = regrets.policy_regret(
+    values = regret.policy_regret(
         runs, evidence.profile, network, criterion, policy, evidence.sweep_name, ratios
     )
     behind = _of(runs, evidence, network, criterion, ratios)

@@ -7,7 +7,7 @@ import pandas as pd
 from pat.study.analysis.grid import cells
 from pat.study.analysis.intervals import interval
 from pat.study.analysis.picks import TUNED_UP_TO, at_threshold, picks_by_threshold, tune
-from pat.study.analysis.regrets import POLICIES, by_seed
+from pat.study.analysis.regret import POLICIES, by_seed
 from pat.study.paper.networks import LABELS
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import Profile
@@ -49,7 +49,7 @@ def policy_table(table: pd.DataFrame, profile: Profile, paper: Paper, value: str
     """Table 1: ours over the seeds, and under each row the paper's.
 
     Args:
-        table: of :func:`~pat.study.analysis.regrets.regrets`.
+        table: of :func:`~pat.study.analysis.regret.regrets`.
         profile, paper: their scale, and what to set beside.
         value: ``regret`` or ``regret_on_test``.
 
@@ -129,7 +129,7 @@ def picks_table(table: pd.DataFrame) -> pd.DataFrame:
     """The epochs that the oracle and EPI pick, one a seed.
 
     Args:
-        table: of :func:`~pat.study.analysis.regrets.regrets`.
+        table: of :func:`~pat.study.analysis.regret.regrets`.
 
     Returns:
         Indexed by network, criterion and ratio; columns by policy. An epoch in parentheses is the pre-defined
@@ -154,7 +154,7 @@ def triggered_table(table: pd.DataFrame) -> pd.DataFrame:
     """How many runs EPI triggered in, over ratios and seeds.
 
     Args:
-        table: of :func:`~pat.study.analysis.regrets.regrets`.
+        table: of :func:`~pat.study.analysis.regret.regrets`.
 
     Returns:
         Indexed by criterion and network; columns by policy, text.

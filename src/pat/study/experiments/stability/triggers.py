@@ -17,7 +17,7 @@ from pat.study.analysis.picks import (
     picks_by_threshold,
     scores_by_threshold,
 )
-from pat.study.analysis.regrets import by_seed
+from pat.study.analysis.regret import by_seed
 from pat.study.analysis.stability import MEASURES
 from pat.study.experiments.stability.signals import rule_picks, rules, signal_table
 from pat.study.plan.profile import Profile

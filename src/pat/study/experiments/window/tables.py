@@ -6,7 +6,7 @@ import pandas as pd
 
 from pat.study.analysis.grid import cells, pruned_in
 from pat.study.analysis.intervals import interval
-from pat.study.analysis.regrets import by_seed, pick_in_window, regrets
+from pat.study.analysis.regret import by_seed, pick_in_window, regrets
 from pat.study.plan.profile import Profile
 from pat.study.plan.settings import Window
 from pat.study.plan.spec import Spec
@@ -42,7 +42,7 @@ def window_regrets(
         profile, window, preset: as there.
 
     Returns:
-        The columns of :func:`~pat.study.analysis.regrets.regrets`; policies ``predefined``, ``epi`` and
+        The columns of :func:`~pat.study.analysis.regret.regrets`; policies ``predefined``, ``epi`` and
         ``scaled``, all with the paper's tau. A pick whose run is missing has no accuracy (NaN).
     """
     table = regrets(records, profile, preset, window=window)
