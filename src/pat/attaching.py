@@ -13,22 +13,22 @@ def attach(
 ) -> PruningAwareTraining:
     """Prune a model in the loop that trains it, without another line in that loop.
 
-    Each ``optimizer.step()`` calls :meth:`~pat.PruningAwareTraining.step` before and
-    :meth:`~pat.PruningAwareTraining.after_step` behind itself, and every ``steps_per_epoch`` of them
-    :meth:`~pat.PruningAwareTraining.end_epoch`, so that validation after an epoch sees the smaller model. Do
-    not call the three yourself. Gradients may be accumulated over minibatches, clipped, or scaled: a step
-    that ``GradScaler`` leaves out is none, so that the epoch ends one minibatch later.
+    Each ``optimizer.step()`` calls :meth:`~pat.pruner.PruningAwareTraining.step` before and
+    :meth:`~pat.pruner.PruningAwareTraining.after_step` behind itself, and every ``steps_per_epoch`` of them
+    :meth:`~pat.pruner.PruningAwareTraining.end_epoch`, so that validation after an epoch sees the smaller
+    model. Do not call the three yourself. Gradients may be accumulated over minibatches, clipped, or scaled:
+    a step that ``GradScaler`` leaves out is none, so that the epoch ends one minibatch later.
 
     Args:
-        model, optimizer, example_input: see :class:`~pat.PruningAwareTraining`.
+        model, optimizer, example_input: see :class:`~pat.pruner.PruningAwareTraining`.
         steps_per_epoch: optimizer steps of one epoch.
-        settings: all others of :class:`~pat.PruningAwareTraining`: ``ratio``, ``policy``, ...
+        settings: all others of :class:`~pat.pruner.PruningAwareTraining`: ``ratio``, ``policy``, ...
 
     Returns:
         What watches and prunes: its ``status``, ``epoch`` and ``reports`` say what happened.
 
     Raises:
-        ValueError, UnsupportedOperation: as :class:`~pat.PruningAwareTraining`.
+        ValueError, UnsupportedOperation: as :class:`~pat.pruner.PruningAwareTraining`.
         RuntimeError: in a step of a fused optimizer whose gradients are still scaled: call
             ``scaler.unscale_(optimizer)`` before ``scaler.step(optimizer)``.
     """
