@@ -1,7 +1,8 @@
 """Importance of channels: weights and gradients in, one score per channel out (Sec. 3.1).
 
-The three functions at the top are the paper's formulas for one layer. The two classes below apply them
-to a whole model, per group of coupled channels.
+The three functions at the top are the paper's formulas for one layer; below they are applied to a whole
+model, per group of coupled channels. The two gradient formulas and :class:`TaylorScores` share the sums under
+the absolute value, which a coupled group adds up over its layers first.
 """
 
 import math
@@ -11,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from pat.channels import ChannelGroup
+from pat.channels import ChannelGroup, Member
 
 
 def magnitude(weight: Tensor) -> Tensor:
@@ -28,9 +29,9 @@ def magnitude(weight: Tensor) -> Tensor:
     """
     if weight.dim() == 0:
         raise ValueError("magnitude needs filters [C_out, ...], got a tensor without dimensions")
-    filters = weight.detach().reshape(weight.shape[0], -1) if weight.numel() else None
-    if filters is None:
+    if not weight.numel():
         return weight.new_zeros(weight.shape[0])
+    filters = weight.detach().reshape(weight.shape[0], -1)
     norms: Tensor = torch.linalg.vector_norm(filters, dim=1)
     return norms / math.sqrt(filters.shape[1])
 
@@ -68,7 +69,7 @@ def taylor_batchnorm(gamma: Tensor, gamma_grad: Tensor, beta: Tensor, beta_grad:
         ValueError: if the shapes differ.
     """
     _same_shape(gamma=gamma, gamma_grad=gamma_grad, beta=beta, beta_grad=beta_grad)
-    return (gamma.detach() * gamma_grad + beta.detach() * beta_grad).abs()
+    return _norm_sums([gamma.detach()], [gamma_grad], [beta.detach()], [beta_grad])[0].abs()
 
 
 def magnitude_scores(model: nn.Module, groups: Mapping[str, ChannelGroup]) -> dict[str, Tensor]:
@@ -104,6 +105,7 @@ class TaylorScores:
     follows is scale-invariant, so its own term alone is close to zero). Channels without a BatchNorm use
     Eq. 3 over filter and bias of their convolutions.
 
+    Norms that are not trained are not read: the group's filters are then, if all of them are trained.
     Everything stays on the parameters' device and nothing synchronises until :meth:`mean`.
 
     Args:
@@ -113,59 +115,70 @@ class TaylorScores:
 
     def __init__(self, model: nn.Module, groups: Mapping[str, ChannelGroup]) -> None:
         self._sizes = {name: group.size for name, group in groups.items()}
-        self._batchnorm: list[tuple[Tensor, Tensor | None]] = []
-        self._filters: list[Tensor] = []
-        self._turned: set[int] = set()  # weights with their filters along dimension 1
+        self._norms: list[tuple[Tensor, Tensor | None]] = []
+        self._filters: list[tuple[Tensor, int]] = []  # with the dimension of their filters
+        self._read: dict[str, list[Tensor]] = {}  # parameters by group
         terms: list[tuple[int, int]] = []  # (unit, position among the concatenated terms)
-        wanted = self._wanted(model, groups)
         position = 0
-        for layer, (is_norm, uses) in wanted.items():
+        for layer, (is_norm, uses) in self._wanted(model, groups).items():
             weight = model.get_parameter(f"{layer}.weight")
             bias = cast("Tensor | None", model.get_submodule(layer).bias)
             if is_norm:
-                self._batchnorm.append((weight, bias))
+                self._norms.append((weight, bias))
+                sizes = [weight.shape[0]]
             else:
-                self._filters.append(weight)
-                if _is_turned(model.get_submodule(layer)):
-                    self._turned.add(id(weight))
-            terms += [(unit, position + channel) for unit, channel in uses]
-            position += weight.shape[id(weight) in self._turned]
-            if not is_norm and bias is not None:  # a filter's bias counts with it
-                self._filters.append(bias)
+                dim = int(_is_turned(model.get_submodule(layer)))
+                self._filters.append((weight, dim))
+                sizes = [weight.shape[dim]]
+                if bias is not None:  # a filter's bias counts with it
+                    self._filters.append((bias, 0))
+                    sizes.append(bias.shape[0])
+            for size in sizes:
                 terms += [(unit, position + channel) for unit, channel in uses]
-                position += bias.shape[0]
-        self._terms = position
-        self._gather = self._gather_table(terms, sum(self._sizes.values()), position)
-        self._sum: Tensor | None = None
-        self._count: Tensor | None = None
-        self._skipped: Tensor | None = None
+                position += size
+        norms = [p for pair in self._norms for p in pair if p is not None]
+        self._params = norms + [p for p, _ in self._filters]
+        self._first, self._coupled, self._gather = self._gather_tables(
+            terms, sum(self._sizes.values()), position
+        )
+        self._sums: dict[str, Tensor] = {}
+        self._waiting = dict(self._read)
 
-    @staticmethod
     def _wanted(
-        model: nn.Module, groups: Mapping[str, ChannelGroup]
+        self, model: nn.Module, groups: Mapping[str, ChannelGroup]
     ) -> dict[str, tuple[bool, list[tuple[int, int]]]]:
-        """Layers to read, BatchNorms first, each with its (unit, channel) pairs."""
+        """Layers to read, norms first, each with its (unit, channel) pairs."""
         norms: dict[str, tuple[bool, list[tuple[int, int]]]] = {}
-        convs: dict[str, tuple[bool, list[tuple[int, int]]]] = {}
+        filters: dict[str, tuple[bool, list[tuple[int, int]]]] = {}
         start = 0
-        for group in groups.values():
-            affine = [n for n in group.norms if _has_weight(model, n.layer)]
-            into, members = (norms, affine) if affine else (convs, list(group.members))
+        for name, group in groups.items():
+            is_norm, members = _scored(model, group)
+            self._read[name] = [model.get_parameter(f"{m.layer}.weight") for m in members]
             for member in members:
-                _, uses = into.setdefault(member.layer, (bool(affine), []))
+                _, uses = (norms if is_norm else filters).setdefault(member.layer, (is_norm, []))
                 uses += [(start + unit, c) for unit, c in enumerate(member.channels.tolist())]
             start += group.size
-        return {**norms, **convs}
+        return {**norms, **filters}
 
     @staticmethod
-    def _gather_table(terms: Sequence[tuple[int, int]], units: int, pad: int) -> Tensor:
-        """``[units, most terms of a unit]`` positions; a table and a sum is deterministic on a GPU
-        where index_add is not. Short rows point at one appended zero."""
+    def _gather_tables(
+        terms: Sequence[tuple[int, int]], units: int, pad: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Where each unit's terms stand: ``[units]`` the first; units with more than one; ``[these, most
+        terms of a unit]`` all of theirs, short rows filled with one appended zero. A table and a sum is
+        deterministic on a GPU where index_add is not."""
         rows: list[list[int]] = [[] for _ in range(units)]
         for unit, position in terms:
             rows[unit].append(position)
         width = max((len(row) for row in rows), default=0)
-        return torch.tensor([row + [pad] * (width - len(row)) for row in rows]).reshape(units, -1)
+        coupled = [unit for unit, row in enumerate(rows) if len(row) > 1]
+        table = [rows[unit] + [pad] * (width - len(rows[unit])) for unit in coupled]
+        first = torch.tensor([row[0] if row else pad for row in rows], dtype=torch.long)
+        return (
+            first,
+            torch.tensor(coupled, dtype=torch.long),
+            torch.tensor(table, dtype=torch.long).reshape(len(coupled), -1 if coupled else 0),
+        )
 
     @torch.no_grad()
     def add(self) -> None:
@@ -176,48 +189,57 @@ class TaylorScores:
         Raises:
             RuntimeError: if no scored parameter has a gradient.
         """
-        params = [p for pair in self._batchnorm for p in pair if p is not None] + self._filters
-        if params and all(p.grad is None for p in params):
+        if self._params and all(p.grad is None for p in self._params):
             raise RuntimeError("no gradients to score: call step() after loss.backward()")
-        terms = self._batchnorm_terms() + self._filter_terms()
-        device = terms[0].device
-        flat = torch.cat([t.float() for t in terms] + [torch.zeros(1, device=device)])
-        if self._gather.device != device:
-            self._gather = self._gather.to(device)
-        scores = flat[self._gather].sum(1).abs()
+        if self._waiting:
+            self._waiting = {n: left for n, ps in self._waiting.items() if (left := _without_grad(ps))}
+        scores = self._minibatch()
         finite = torch.isfinite(scores).all()
         scores = torch.where(finite, scores, 0.0)
-        if self._sum is None or self._count is None or self._skipped is None:
-            self._sum, self._count = scores, finite.long()
-            self._skipped = (~finite).long()
+        if self._sums:
+            self._sums["sum"] += scores
+            self._sums["count"] += finite
+            self._sums["skipped"] += ~finite
         else:
-            self._sum += scores
-            self._count += finite
-            self._skipped += ~finite
+            self._sums = {"sum": scores, "count": finite.long(), "skipped": (~finite).long()}
 
-    def _batchnorm_terms(self) -> list[Tensor]:
-        if not self._batchnorm:
-            return []
-        gammas = [gamma for gamma, _ in self._batchnorm]
-        products = list(torch._foreach_mul(gammas, tuple(_grad(g) for g in gammas)))
-        with_beta = [(i, beta) for i, (_, beta) in enumerate(self._batchnorm) if beta is not None]
-        if with_beta:
-            betas = [beta for _, beta in with_beta]
-            torch._foreach_addcmul_([products[i] for i, _ in with_beta], betas, [_grad(b) for b in betas])
-        return products
+    def _minibatch(self) -> Tensor:
+        """One minibatch's scores ``[units]``, on the parameters' device."""
+        gammas, betas = [gamma for gamma, _ in self._norms], [beta for _, beta in self._norms]
+        terms = _norm_sums(
+            gammas,
+            [_grad(gamma) for gamma in gammas],
+            betas,
+            [None if beta is None else _grad(beta) for beta in betas],
+        )
+        terms += [_filter_sums(p, _grad(p), dim) for p, dim in self._filters]
+        device = terms[0].device
+        if self._first.device != device:
+            self._first, self._coupled, self._gather = (
+                table.to(device) for table in (self._first, self._coupled, self._gather)
+            )
+        flat = torch.cat([*terms, torch.zeros(1, device=device)]).float()
+        scores = flat.index_select(0, self._first)
+        if len(self._coupled):
+            sums = flat.index_select(0, self._gather.flatten()).view_as(self._gather).sum(1)
+            scores.index_copy_(0, self._coupled, sums)
+        return scores.abs_()
 
-    def _filter_terms(self) -> list[Tensor]:
-        return [_filter_sums(p, _grad(p), int(id(p) in self._turned)) for p in self._filters]
+    @property
+    def unreached(self) -> frozenset[str]:
+        """Groups with a layer that no gradient has reached since the last :meth:`reset`: nothing was
+        measured there, whatever :meth:`mean` says."""
+        return frozenset(self._waiting)
 
     @property
     def minibatches(self) -> int:
         """Minibatches in the mean so far."""
-        return 0 if self._count is None else int(self._count)
+        return int(self._sums["count"]) if self._sums else 0
 
     @property
     def skipped(self) -> int:
         """Minibatches left out because a score was not finite."""
-        return 0 if self._skipped is None else int(self._skipped)
+        return int(self._sums["skipped"]) if self._sums else 0
 
     def mean(self) -> dict[str, Tensor]:
         """Scores per group name, each ``[group.size]``, on the CPU.
@@ -225,23 +247,23 @@ class TaylorScores:
         Raises:
             NoScores: if no finite minibatch was added since the last :meth:`reset`.
         """
-        if self._sum is None or self.minibatches == 0:
+        if self.minibatches == 0:
             raise NoScores(
                 f"no minibatch with finite gradients to average ({self.skipped} skipped): call step() after "
                 "every loss.backward()"
             )
-        flat = (self._sum / self.minibatches).cpu()
+        flat = (self._sums["sum"] / self.minibatches).cpu()
         return dict(zip(self._sizes, torch.split(flat, list(self._sizes.values())), strict=True))
 
     def reset(self) -> None:
         """Start a new mean (after every pruning step, and at every epoch's start)."""
-        self._sum = self._count = self._skipped = None
+        self._sums, self._waiting = {}, dict(self._read)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The running sums; empty before the first minibatch."""
-        if self._sum is None or self._count is None or self._skipped is None:
-            return {}
-        parts = {"sum": self._sum, "count": self._count, "skipped": self._skipped}
+        parts = dict(self._sums)
+        if parts and self._waiting:  # a state as of old where every layer was reached
+            parts["unreached"] = torch.tensor([name in self._waiting for name in self._sizes])
         return {name: tensor.clone() for name, tensor in parts.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -250,12 +272,48 @@ class TaylorScores:
         Raises:
             ValueError: if the state belongs to groups of another size.
         """
+        self.reset()
         if not state:
-            return self.reset()
-        if state["sum"].shape != (self._gather.shape[0],):
-            raise ValueError(f"scores of {state['sum'].numel()} channels do not fit {self._gather.shape[0]}")
-        self._sum, self._count, self._skipped = (state[name].clone() for name in ("sum", "count", "skipped"))
-        return None
+            return
+        if state["sum"].shape != self._first.shape:
+            raise ValueError(f"scores of {state['sum'].numel()} channels do not fit {len(self._first)}")
+        self._sums = {name: state[name].clone() for name in ("sum", "count", "skipped")}
+        unreached = state.get("unreached", torch.zeros(len(self._read), dtype=torch.bool)).tolist()
+        self._waiting = {n: ps for (n, ps), u in zip(self._read.items(), unreached, strict=True) if u}
+
+
+def is_trained(model: nn.Module, group: ChannelGroup) -> bool:
+    """Whether gradients can measure a group's channels: its norms are trained, or all of its filters are."""
+    return _all_trained(model, _scored(model, group)[1])
+
+
+def _scored(model: nn.Module, group: ChannelGroup) -> tuple[bool, Sequence[Member]]:
+    """The layers to score a group by: its norms (True), or its filters (False)."""
+    norms = [n for n in group.norms if _has_weight(model, n.layer)]
+    if norms and (_all_trained(model, norms) or not _all_trained(model, group.members)):
+        return True, norms
+    return False, group.members
+
+
+def _all_trained(model: nn.Module, members: Sequence[Member]) -> bool:
+    return all(model.get_submodule(m.layer).weight.requires_grad for m in members)
+
+
+def _norm_sums(
+    gammas: Sequence[Tensor],
+    gamma_grads: Sequence[Tensor],
+    betas: Sequence[Tensor | None],
+    beta_grads: Sequence[Tensor | None],
+) -> list[Tensor]:
+    """``g_gamma gamma + g_beta beta`` of several norms, each ``[C]``, without the second term where there is
+    no beta; in two calls for all of them."""
+    if not gammas:
+        return []
+    sums = list(torch._foreach_mul(list(gammas), list(gamma_grads)))
+    shifted = [(s, b, g) for s, b, g in zip(sums, betas, beta_grads, strict=True) if b is not None]
+    if shifted:
+        torch._foreach_addcmul_(*(list(column) for column in zip(*shifted, strict=True)))
+    return sums
 
 
 def _filter_sums(weight: Tensor, grad: Tensor, dim: int = 0) -> Tensor:
@@ -280,6 +338,10 @@ def _is_turned(layer: nn.Module) -> bool:
 def _filters_first(model: nn.Module, layer: str) -> Tensor:
     weight = model.get_parameter(f"{layer}.weight")
     return weight.transpose(0, 1) if _is_turned(model.get_submodule(layer)) else weight
+
+
+def _without_grad(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [parameter for parameter in parameters if parameter.grad is None]
 
 
 def _has_weight(model: nn.Module, layer: str) -> bool:

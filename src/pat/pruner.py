@@ -12,7 +12,8 @@ from pat import rehearsal, schedule, surgery
 from pat.channels import ChannelGroup, ChannelGroups, UnsupportedOperation, trace
 from pat.criteria import CRITERIA, Criterion
 from pat.importance import TaylorScores, magnitude_scores
-from pat.loop_check import LoopCheck
+from pat.loops.check import LoopCheck
+from pat.loops.measured import Measured
 from pat.policy import Policy
 from pat.structure import channel_counts, kept_count, top_channels
 
@@ -38,6 +39,7 @@ class EpochReport:
         epi: EPI_t, None where undefined or where the policy has none.
         scores: after a dense epoch, per tracked criterion the scores ``[size]`` per group.
         skipped: minibatches left out of the scores because of non-finite gradients.
+        unmeasured: layers that stayed whole because no gradient reached them.
     """
 
     epoch: int
@@ -46,6 +48,7 @@ class EpochReport:
     epi: float | None = None
     scores: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     skipped: int = 0
+    unmeasured: tuple[str, ...] = ()
 
 
 class PruningAwareTraining:
@@ -54,6 +57,9 @@ class PruningAwareTraining:
     Call :meth:`step` after ``loss.backward()`` (and unscaling and clipping), :meth:`after_step` after
     ``optimizer.step()``, :meth:`end_epoch` at an epoch's end. In the epoch that the policy names,
     Algorithm 1 masks channels in S steps; at its end they are removed from the model and the optimizer.
+
+    A channel goes only on a score that was measured: layers that are frozen at construction are no neurons,
+    and those that no gradient reaches stay whole; a warning names both.
 
     Args:
         model: trained by the loop (the bare module, not one wrapped in DistributedDataParallel).
@@ -148,7 +154,8 @@ class PruningAwareTraining:
         self.extra_models = list(extra_models)
         self.adjust = adjust
         self.groups = trace(model, example_input, exclude)
-        self.neurons = _neurons(self.groups, keep_stem, linear)
+        self._measured = Measured(model, _neurons(self.groups, keep_stem, linear))
+        self.neurons = self._measured.neurons
         if rehearse:
             rehearsal.rehearse(model, example_input, self.groups, self.neurons)
         self.reports: list[EpochReport] = []
@@ -280,9 +287,12 @@ class PruningAwareTraining:
     def _end_dense(self) -> EpochReport:
         skipped = self._taylor.skipped
         scores: dict[str, dict[str, Tensor]] = {name: self._scores(name) for name in self._tracked}
-        counts = self._counts(self._top(scores[self.criterion], self._keep))
+        best = self._top(self._measured.rank(scores[self.criterion]), self._keep)
+        if self._measured.lost(self.kept, best):
+            raise self._measured.refusal()
+        counts = self._counts(best)
         epi = self.policy.update(counts)
-        return EpochReport(self.epoch, "dense", counts, epi, scores, skipped)
+        return EpochReport(self.epoch, "dense", counts, epi, scores, skipped, self._measured.layers)
 
     def _end_prune(self) -> EpochReport:
         skipped = self._skipped + self._taylor.skipped
@@ -296,7 +306,8 @@ class PruningAwareTraining:
             extra_models=self.extra_models,
         )
         self._factors, self._last_scores = {}, {}
-        return EpochReport(self.epoch, "prune", self._counts(self.kept), skipped=skipped)
+        counts = self._counts(self.kept)
+        return EpochReport(self.epoch, "prune", counts, skipped=skipped, unmeasured=self._measured.layers)
 
     def _prune(self, step: int, last_chance: bool = False) -> None:
         """Step ``step`` of Algorithm 1: rank what remains, mask the lowest.
@@ -311,10 +322,15 @@ class PruningAwareTraining:
         ranked = latest if self.adjust is None else self.adjust(latest, self.kept)
         if odd := [n for n, score in latest.items() if n not in ranked or ranked[n].shape != score.shape]:
             raise ValueError(f"adjust must give {latest[odd[0]].numel()} scores for group {odd[0]!r}")
-        scores = {name: torch.where(self.kept[name], ranked[name], -torch.inf) for name in latest}
+        whole = self._measured.rank(ranked)
+        scores = {name: torch.where(self.kept[name], whole[name], -torch.inf) for name in latest}
         if self._steps_done == 0:
             surgery.check_optimizer(self.model, self.optimizer, groups=self.groups)
         best = self._top(scores, self._schedule[step - 1])
+        if self._measured.lost(self.kept, best):
+            if last_chance or step == len(self._schedule):
+                raise self._measured.refusal()
+            return  # a later step has measured more
         kept = {name: best[name] & mask for name, mask in self.kept.items()}
         collapsed = self.groups.collapsed(kept)
         if not collapsed:
@@ -341,6 +357,8 @@ class PruningAwareTraining:
     def _scores(self, criterion: Criterion) -> dict[str, Tensor]:
         if criterion == "magnitude":
             return magnitude_scores(self.model, self.neurons)
+        if criterion == self.criterion:
+            self._measured.update(self._taylor.unreached)
         return self._taylor.mean()
 
     def _top(self, scores: Mapping[str, Tensor], keep: int) -> dict[str, Tensor]:
@@ -386,6 +404,7 @@ class PruningAwareTraining:
         self.kept = {name: mask.clone() for name, mask in state["kept"].items()}
         self._taylor.load_state_dict(state["taylor"])
         self.policy.load_state_dict(state["policy"])
+        self._loop.close()
         self._factors = {}
         if self.status == "sparse":
             for model in (self.model, *self.extra_models):

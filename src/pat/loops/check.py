@@ -36,8 +36,7 @@ class LoopCheck:
         """The first epoch is over."""
         if self._over:
             return
-        self._over = True
-        self._listening.remove()
+        self.close()
         if self._steps != self._expected:
             self._tell(
                 f"step() was called {self._steps} times in the first epoch, steps_per_epoch is "
@@ -48,6 +47,11 @@ class LoopCheck:
                 "after_step() was not called in the first epoch: masked channels will not stay at zero; call "
                 "it after optimizer.step()"
             )
+
+    def close(self) -> None:
+        """Say nothing more: the first epoch is over, or was another process's."""
+        self._over = True
+        self._listening.remove()
 
     def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._optimizer_steps += 1

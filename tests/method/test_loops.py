@@ -38,6 +38,26 @@ def test_a_loop_as_it_should_be_is_told_nothing() -> None:
     assert loop() == []
 
 
+def test_a_loop_that_goes_on_in_the_middle_of_an_epoch_is_told_nothing() -> None:
+    model, x, y = Plain(), torch.randn(8, 1, 16, 16), torch.zeros(8, dtype=torch.long)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        saved = None
+        for _ in range(2):
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+            pruner = pat.PruningAwareTraining(
+                model, optimizer, x, ratio=0.3, steps_per_epoch=2, policy=pat.policy.Never()
+            )
+            if saved is not None:
+                pruner.load_state_dict(saved)
+            F.cross_entropy(model(x), y).backward()
+            pruner.step()
+            optimizer.step()
+            pruner.after_step()
+            saved = pruner.state_dict()
+        pruner.end_epoch()
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

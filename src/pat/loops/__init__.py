@@ -1,0 +1,1 @@
+"""What training loops are like: their optimizers, wrappers, ranks and slips."""
