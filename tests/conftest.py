@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("pat", deadline=None)  # a busy machine is no fault of an example
+settings.load_profile("pat")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
