@@ -1,6 +1,5 @@
 """Saved pruned models: weights and structure in one safetensors file, which holds no code to run."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from torch import nn
 
 from pat.files.atomic import write_whole
 from pat.files.plain import read_json
+from pat.files.sealed import digest
 from pat.surgery import resize, tensors
 
 _FORMAT = "pat-pruned-model-1"
@@ -33,7 +33,12 @@ def save_pruned(
 
     content = {name: tensor.detach().contiguous().clone() for name, tensor in tensors(model).items()}
     texts = json.dumps(dict(notes or {}))
-    metadata = {"format": _FORMAT, "notes": texts, "notes_sha256": _hash(texts), "sha256": _digest(content)}
+    metadata = {
+        "format": _FORMAT,
+        "notes": texts,
+        "notes_sha256": digest(texts.encode()),
+        "sha256": _digest(content),
+    }
     write_whole(Path(path), save(content, metadata=metadata))
 
 
@@ -101,17 +106,14 @@ def _read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     if metadata.get("format") != _FORMAT:
         raise ValueError(f"{os.fspath(path)} was not written by save_pruned")
     notes = metadata.get("notes", "")
-    if metadata.get("notes_sha256", _hash(notes)) != _hash(notes):  # older files have none
+    known = digest(notes.encode())
+    if metadata.get("notes_sha256", known) != known:  # older files have none
         raise ValueError(f"{os.fspath(path)} is damaged: its notes do not have the checksum in it")
     return metadata
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(content: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 of names, types, shapes and values: the format itself has no checksum."""
     from safetensors.torch import save
 
-    return hashlib.sha256(save(dict(content))).hexdigest()
+    return digest(save(dict(content)))

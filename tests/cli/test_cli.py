@@ -26,10 +26,10 @@ from pat.cli import app
 from pat.files import paths
 from pat.study.plan.profile import load_profile
 from pat.study.plan.spec import EPI
-from pat.study.report.publishing import publish
 from pat.study.runs import budget
 from pat.study.runs import sweep as sweeps
 from pat.study.store import Store
+from pat.study.store.publishing import publish
 from pat.training import models
 
 SMOKE = (paths.PROFILES / "smoke.yaml").read_text()

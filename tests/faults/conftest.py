@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import pytest
 
-from pat.study.store.bench import Bench, Group, Row, write_bench
+from pat.study.store.bench import Bench, Group, Row, source, write_bench
 from pat.study.store.record import provenance
 
 
@@ -56,7 +56,7 @@ class Recorder:
 
     def __init__(self, file: Path, mode: str) -> None:
         self.file, self.mode = file, mode
-        self.begin = time.time()
+        self.begin, self.source = time.time(), source()
         self.counts: dict[tuple[Group, str], list[int]] = defaultdict(lambda: [0, 0])
         self.skipped: list[str] = []
 
@@ -87,9 +87,10 @@ class Recorder:
         seconds = time.time() - self.begin
         made = provenance(seconds=seconds, device="cpu", command="make test-faults")
         mode: Any = self.mode
-        write_bench(
-            self.file, Bench(mode=mode, rows=tuple(rows), skipped=tuple(self.skipped), provenance=made)
+        bench = Bench(
+            mode=mode, rows=tuple(rows), skipped=tuple(self.skipped), source=self.source, provenance=made
         )
+        write_bench(self.file, bench)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,10 +1,11 @@
 """The bench's own record: whole, or refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pat.study.store.bench import Bench, Row, facts, read_bench, write_bench
+from pat.study.store.bench import Bench, Row, facts, read_bench, source, write_bench
 from pat.study.store.record import provenance
 
 ROWS = (
@@ -13,9 +14,9 @@ ROWS = (
 )
 
 
-def bench_record() -> Bench:
+def bench_record(**fields: Any) -> Bench:
     made = provenance(seconds=1.0, device="cpu", command="test")
-    return Bench(mode="short", rows=ROWS, provenance=made)
+    return Bench(mode="short", rows=ROWS, provenance=made, **fields)
 
 
 def test_the_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -47,3 +48,23 @@ def test_what_the_book_quotes() -> None:
     assert [row["Part"] for row in found["rows"]] == ["Crashes", "Fuzzed input"]
     assert [row["What was done"] for row in found["faults"]] == ["killed while training", "records"]
     assert "not been run" in facts(None)["summary"]
+
+
+def test_the_source_is_known_by_folder(tmp_path: Path) -> None:
+    package = tmp_path / "pat"
+    for name in ("a.py", "files/b.py", "study/plan/c.yaml", "files/__pycache__/b.pyc"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(name)
+    before = source(package)
+    assert list(before) == ["pat", "pat/files", "pat/study/plan"]
+    (package / "files" / "b.py").write_text("another")
+    assert {name for name, known in source(package).items() if known != before[name]} == {"pat/files"}
+
+
+def test_the_book_says_what_changed_since_the_bench(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    write_bench(file, bench_record(source=source()))
+    assert facts(read_bench(file))["origin"].endswith("The source is the one that was tried.")
+    older = {**source(), "pat/files": "0" * 16, "pat/gone": "1" * 16}
+    assert facts(bench_record(source=older))["origin"].endswith("changed in `pat/files`, `pat/gone`.")
+    assert "does not say which source" in facts(bench_record())["origin"]

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from pat.cli import app
 from pat.study.plan.spec import Spec
-from pat.study.report.merging import merge
 from pat.study.runs.run import run
 from pat.study.runs.sweep import How, sweep
 from pat.study.runs.watcher import Watcher
 from pat.study.store import Published, Store
+from pat.study.store.merging import merge
 from pat.study.store.record import Record, write_record
 from pat.study.store.stores import Busy
 

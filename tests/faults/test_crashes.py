@@ -32,8 +32,8 @@ from victim import Moment, start
 from pat.saved import _digest, _read_metadata
 from pat.study.plan.profile import load_profile
 from pat.study.plan.spec import EPI, PruneTrain, Pruning, Spec, Variation
-from pat.study.report.publishing import publish
 from pat.study.store import Store
+from pat.study.store.publishing import publish
 from pat.study.store.record import Record, provenance, read_record
 from pat.study.store.speeds import Seconds, Session, Speeds, StepTime, write_speeds
 from pat.training import checkpoint, data

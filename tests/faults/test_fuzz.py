@@ -36,15 +36,15 @@ from pat.files.errors import DataError, explain
 from pat.files.plain import read_json, shown
 from pat.files.sealed import checksum
 from pat.saved import _digest
-from pat.study.analysis.runs import runs_table
 from pat.study.claims.claims import Claims, load_claims
 from pat.study.plan.profile import Profile, load_profile
 from pat.study.plan.spec import EPI, Neurons, PruneTrain, Pruning, Spec, Variation
 from pat.study.runs.console import Console
-from pat.study.runs.latency_tables import read_table
 from pat.study.store import Store, measured
 from pat.study.store.bench import read_bench, write_bench
+from pat.study.store.measured import read_table
 from pat.study.store.record import DamagedRecord, read_record, write_record
+from pat.study.store.rows import runs_table
 from pat.study.store.speeds import read_speeds, write_speeds
 from pat.training import checkpoint
 from pat.training.data import load_manifest

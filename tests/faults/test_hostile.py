@@ -42,17 +42,18 @@ from pat.files import paths
 from pat.files.errors import DataError
 from pat.files.plain import printable, shown
 from pat.latency.table import LatencyTable
-from pat.study.claims.claims import load_claims, load_paper
+from pat.study.claims.claims import load_claims
 from pat.study.paper.networks import read_networks
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
 from pat.study.plan.spec import LatencyAware
 from pat.study.report import notebooks
-from pat.study.report.merging import merge
-from pat.study.report.publishing import publish, publish_measurements
-from pat.study.runs.latency_tables import find_table, read_table, table_of
+from pat.study.runs.latency_tables import table_of
 from pat.study.store import Store, measured, open_store
 from pat.study.store.bench import read_bench
+from pat.study.store.measured import find_table, read_table
+from pat.study.store.merging import merge
+from pat.study.store.publishing import publish, publish_measurements
 from pat.study.store.record import claims_checksum, read_record, write_record
 from pat.study.store.speeds import read_speeds, write_speeds
 from pat.training import checkpoint, data
@@ -175,7 +176,7 @@ def test_pickles_in_the_place_of_other_files_are_never_run(bench: Tally, tmp_pat
         "a manifest": (file := tmp_path / "pickled.yaml", DataError, lambda file=file: load_manifest(file)),
         "a profile": (tmp_path / "profiles" / "pickled.yaml", ValueError, lambda: load_profile("pickled")),
         "the claims": (book / "claims.yaml", ValueError, lambda: load_claims(book, chapters)),
-        "the paper's values": (book / "paper_values.yaml", ValueError, lambda: load_paper(book)),
+        "the paper's values": (book / "paper_values.yaml", ValueError, lambda: Paper.read(book)),
     }  # fmt: skip
     for payload in traps(target).values():
         for what, (place, error, read) in places.items():
@@ -372,8 +373,6 @@ def yaml_readers(folder: Path) -> dict[str, tuple[Callable[[str], object], str]]
         "the claims": (
             writing(book / "claims.yaml", lambda: load_claims(book, chapters)), "claims.yaml"),
         "the paper's values": (
-            writing(book / "paper_values.yaml", lambda: load_paper(book)), "paper_values.yaml"),
-        "the paper's digits": (
             writing(book / "paper_values.yaml", lambda: Paper.read(book)), "paper_values.yaml"),
         "the networks' costs": (
             writing(book / "networks.yaml", lambda: read_networks(book)), "networks.yaml"),

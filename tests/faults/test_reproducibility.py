@@ -15,13 +15,13 @@ from pat.cli import app
 from pat.files import paths
 from pat.study.plan.profile import load_profile
 from pat.study.plan.spec import EPI, METHOD_VERSION, LatencyAware, PruneTrain, Pruning, Spec, Variation
-from pat.study.report.publishing import publish, publish_measurements
 from pat.study.runs import latency_tables as tables
 from pat.study.runs.run import run
 from pat.study.runs.sweep import How, sweep
 from pat.study.runs.verifying import find, verify
 from pat.study.store import Published, Store
 from pat.study.store.comparing import differences, surroundings
+from pat.study.store.publishing import publish, publish_measurements
 from pat.study.store.record import Record, hardware, provenance, read_record, write_record
 
 SHORT = recipe(epochs=3, batch_size=249)

@@ -32,12 +32,13 @@ from pat.study.experiments.evidence import Evidence
 from pat.study.plan.profile import load_profile
 from pat.study.plan.spec import Spec
 from pat.study.report import facts
-from pat.study.report.publishing import publish
 from pat.study.runs import latency_tables as tables
 from pat.study.runs import run as runs
 from pat.study.runs.run import run
 from pat.study.runs.sweep import sweep
 from pat.study.store import Published, Store
+from pat.study.store.measured import read_table
+from pat.study.store.publishing import publish
 from pat.study.store.record import DamagedRecord, Record, read_record
 from pat.training import checkpoint, models
 from pat.training.checkpoint import DamagedCheckpoint
@@ -417,7 +418,7 @@ def test_a_disk_that_is_full_when_a_latency_table_is_kept(
             table.write_bytes(bad)
             shown = pat(*command)
             if shown.exit_code == 0:  # such as 1E-05 for 1e-05
-                assert tables.read_table(table).to_json().encode() == content
+                assert read_table(table).to_json().encode() == content
             else:
                 assert (shown.exit_code, shown.stderr.count("\n")) == (2, 1)
                 assert table.name in shown.stderr

@@ -20,7 +20,7 @@ from processes import members, wait_for
 _PRELOADED = (
     "pat.study.runs.sweep",
     "pat.study.runs.run",
-    "pat.study.report.publishing",
+    "pat.study.store.publishing",
     "sklearn.datasets",
     "PIL.Image",
 )
@@ -152,9 +152,9 @@ def train(specs: Sequence[Any], store: Path, home: Path, keep: Sequence[int] = (
 
 def publish(store: Path, target: Path) -> None:
     """All that a working store has."""
-    from pat.study.report.publishing import publish as copy
-    from pat.study.report.publishing import publish_measurements
     from pat.study.store import Store
+    from pat.study.store.publishing import publish as copy
+    from pat.study.store.publishing import publish_measurements
 
     copy(Store(store).records(), target)
     publish_measurements(store, target)

@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pat
-from pat.study.report.merging import merge
 from pat.study.store import Store
+from pat.study.store.merging import merge
 
 ROOT = Path(__file__).resolve().parents[2]
 BACK = 8

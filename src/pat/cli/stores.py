@@ -51,7 +51,7 @@ def table(
     with clear_errors():
         records = open_store(store).records()
         if csv:
-            from pat.study.analysis.runs import runs_table
+            from pat.study.store.rows import runs_table
 
             typer.echo(runs_table(records).to_csv(index=False), nl=False)
             return
@@ -78,8 +78,8 @@ def publish(
     packed: Annotated[bool, typer.Option(help="Many records in one compressed file a seed.")] = False,
 ) -> None:
     """Copy finished records, and what was measured beside them, to the folder that the book is built from."""
-    from pat.study.report.publishing import publish, publish_measurements
     from pat.study.store import open_store
+    from pat.study.store.publishing import publish, publish_measurements
 
     with clear_errors():
         records = open_store(store).records()
@@ -138,8 +138,8 @@ def merge(
     store: StoreFolder = paths.STORE,
 ) -> None:
     """Copy into a store the runs that it lacks of another one; exit code 1 if some are there otherwise."""
-    from pat.study.report.merging import merge as start
     from pat.study.store import Store, open_store
+    from pat.study.store.merging import merge as start
 
     with clear_errors():
         if not source.is_dir():

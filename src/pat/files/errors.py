@@ -1,5 +1,8 @@
 """What can be wrong with data, told before any training."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pydantic import ValidationError
 
 from pat.files.plain import printable, shown
@@ -27,3 +30,24 @@ def explain(error: ValidationError) -> str:
     if more := len(problems) - len(lines):
         lines.append(f"and {more} more")
     return "; ".join(lines)
+
+
+@contextmanager
+def naming(what: str, kind: type[ValueError] = ValueError, *, storage: bool = False) -> Iterator[None]:
+    """Let errors of the block that reads and checks something say what it was.
+
+    Args:
+        what: begins the message, ``record X is damaged``.
+        kind: of the error that is raised.
+        storage: whether a file that is not there, or cannot be read, is such an error too.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raise kind(f"{what}: {explain(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise kind(f"{what}: {error}") from None
+    except OSError as error:
+        if not storage:
+            raise
+        raise kind(f"{what}: {error}") from None

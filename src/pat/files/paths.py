@@ -8,7 +8,8 @@ import argparse
 import os
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
+"""The package's own source."""
 
 DATA = Path("data")
 """Default root of the data sets on disk."""
@@ -56,19 +57,19 @@ def argument(text: str) -> Path:
 
 def repo_root() -> Path | None:
     """The source checkout that this package runs from, or None for an installed wheel."""
-    root = _PACKAGE.parent.parent
-    return root if (root / "pyproject.toml").is_file() and root / "src" == _PACKAGE.parent else None
+    root = PACKAGE.parent.parent
+    return root if (root / "pyproject.toml").is_file() and root / "src" == PACKAGE.parent else None
 
 
 def _manifests() -> Path:
     root = repo_root()
-    return (_PACKAGE if root is None else root) / "data_manifests"
+    return (PACKAGE if root is None else root) / "data_manifests"
 
 
 MANIFESTS = _manifests()
 """The manifests that come with the package."""
 
-PROFILES = _PACKAGE / "study" / "plan" / "profiles"
+PROFILES = PACKAGE / "study" / "plan" / "profiles"
 """The profiles that come with the package."""
 
 # Notebooks and book belong to the checkout; an installed wheel looks in the working directory.

@@ -1,5 +1,6 @@
 """YAML from files that anybody may have written: data, bounded in size, or a clear error."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -67,6 +68,19 @@ def load_yaml(text: str, *, numbers_as_text: bool = False) -> Any:
     # The constructors of PyYAML's own tags raise whatever their conversion does, as for "!!bool x".
     except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"a value is not what its tag says ({type(error).__name__}: {error})") from None
+
+
+def read_mapping(file: Path, *, numbers_as_text: bool = False) -> dict[Any, Any]:
+    """The mapping in a YAML file, see :func:`load_yaml`.
+
+    Raises:
+        ValueError: as :func:`load_yaml`, and for any other value.
+        OSError: if the file cannot be read.
+    """
+    content = load_yaml(file.read_text(encoding="utf-8"), numbers_as_text=numbers_as_text)
+    if not isinstance(content, dict):
+        raise ValueError(f"expected a mapping of fields, got {shown(content)}")
+    return content
 
 
 def _count(node: Node, known: dict[int, int | None]) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,20 @@ def canonical(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+def digest(content: bytes) -> str:
+    """SHA-256, 64 hex digits: the one checksum of records, checkpoints, weights and tables."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def checksum(content: Any) -> str:
-    """SHA-256 of a JSON value; layout and the order of fields do not count."""
-    return hashlib.sha256(canonical(content)).hexdigest()
+    """:func:`digest` of a JSON value; layout and the order of fields do not count."""
+    return digest(canonical(content))
+
+
+def tree_checksum(files: Iterable[Path], root: Path) -> str:
+    """:func:`digest` over the names below ``root`` and the contents of files, in the order of their paths."""
+    lines = (f"{file.relative_to(root).as_posix()} {digest(file.read_bytes())}\n" for file in sorted(files))
+    return digest("".join(lines).encode())
 
 
 def seal(content: dict[str, Any]) -> dict[str, Any]:
@@ -33,8 +45,8 @@ def unseal(file: Path) -> dict[str, Any]:
     return unsealed(read_regular(file))
 
 
-def unsealed(text: bytes) -> dict[str, Any]:
-    """The content of a sealed JSON text, its checksum left out.
+def unsealed(text: str | bytes) -> dict[str, Any]:
+    """The content of a sealed JSON text or its UTF-8, its checksum left out.
 
     Raises:
         ValueError: if it is no JSON object, or was changed.

@@ -1,6 +1,5 @@
 """Checkpoints: nested tensors and plain values in one file with a checksum, holding data and never code."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,9 @@ import torch
 from torch import Tensor
 
 from pat.files.atomic import write_whole
+from pat.files.errors import naming
 from pat.files.plain import read_json, read_regular
+from pat.files.sealed import digest
 
 _HEAD = 65  # the SHA-256 in hex digits and a newline, before the content
 _TREE = "tree"
@@ -47,10 +48,8 @@ def load(path: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load as deserialise
 
-    try:
+    with naming(f"checkpoint {path} is damaged", DamagedCheckpoint):
         content = read_regular(path)
-    except ValueError as error:
-        raise DamagedCheckpoint(f"checkpoint {path} is damaged: {error}") from None
     payload = content[_HEAD:]
     if content[:_HEAD] != _head(payload):
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: its checksum does not fit its content")
@@ -64,7 +63,7 @@ def load(path: Path) -> Any:
 
 
 def _head(payload: bytes) -> bytes:
-    return hashlib.sha256(payload).hexdigest().encode() + b"\n"
+    return digest(payload).encode() + b"\n"
 
 
 def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:

@@ -14,7 +14,7 @@ from tiny import dense, pruned, recipe
 
 from pat.stability import EarlyPruningIndicator, similarity
 from pat.study.analysis.intervals import interval
-from pat.study.analysis.runs import _row, by_epoch, paired_difference, runs_table, summary
+from pat.study.analysis.runs import by_epoch, paired_difference, summary
 from pat.study.analysis.stability import (
     epi_against_ratio,
     epi_epoch,
@@ -28,6 +28,7 @@ from pat.study.experiments.oracle_sweep.tables import contrasts, early_and_late,
 from pat.study.plan.profile import Contrast, load_profile
 from pat.study.plan.spec import Tracking
 from pat.study.store.record import Epoch, Record, Result
+from pat.study.store.rows import runs_table
 
 LAYERS = ("conv", "layer1.0.conv1")
 COUNTS = [(4, 8), (5, 7), (6, 6), (6, 6), (6, 5), (6, 5)]
@@ -119,7 +120,7 @@ def test_a_row_says_what_a_run_was_and_gave() -> None:
 def test_no_runs_are_an_empty_table() -> None:
     table = runs_table([])
     assert table.empty
-    assert list(table.columns) == list(_row(example()))
+    assert list(table.columns) == list(runs_table([example()]).columns)
     assert summary(table, ["architecture"]).empty
 
 

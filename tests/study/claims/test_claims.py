@@ -12,9 +12,10 @@ from test_statistics import PROFILE, evidence, runs
 from pat.files.paths import BOOK
 from pat.study.analysis.intervals import interval
 from pat.study.claims import statistics
-from pat.study.claims.claims import Claim, Claims, Part, load_claims, load_paper, printed
+from pat.study.claims.claims import Claim, Claims, Part, load_claims
 from pat.study.claims.verdicts import VERDICTS, Finding, Verdict, count, decide
 from pat.study.experiments.evidence import Evidence, Sample
+from pat.study.paper.numbers import Paper
 
 ARGUMENTS = {
     "network": "bottleneck",
@@ -32,7 +33,7 @@ CLAIM: dict[str, Any] = {
     "paper": {"ResNet50": "table3.30.post_trained"},
     "parts": [PART | {"greater": 0}],
 }
-PAPER = {"table3": {30: {"post_trained": 76.18, "epochs": "90"}, "many": [1, 2]}}
+PAPER = {"table3": {30: {"post_trained": 76.18, "epochs": "ninety"}, "many": [1, 2]}}
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_sound_file_is_read_as_it_stands(folders: tuple[Path, Path]) -> None:
     assert [claim.id for claim in found.claims] == ["later-is-better", "elsewhere"]
     assert found.claims[0].parts[0].region == (0, math.inf)
     assert found.claims[1].untested == "No data."
-    assert printed(load_paper(folders[0]), found.claims[0].paper["ResNet50"]) == 76.18
+    assert Paper.read(folders[0]).number(found.claims[0].paper["ResNet50"]).value == 76.18
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def part(**changes: Any) -> dict[str, Any]:
             {**CLAIM, "paper": {"x": "table3.40.post_trained"}},
             "paper: x: 'table3.40.post_trained' leads nowhere.*'40'",
         ),
-        ({**CLAIM, "paper": {"x": "table3.30.epochs"}}, "expected a number of the paper at .* got '90'"),
+        ({**CLAIM, "paper": {"x": "table3.30.epochs"}}, "expected a number of the paper, got 'ninety'"),
         ({**CLAIM, "paper": {"x": "table3.30"}}, "expected a number of the paper"),
         ({**CLAIM, "paper": {"x": "table3.many.0"}}, "leads nowhere"),
     ],
@@ -147,15 +148,15 @@ def test_a_file_that_is_none_is_named(folders: tuple[Path, Path]) -> None:
         with pytest.raises(ValueError, match=r"claims\.yaml"):
             load_claims(*folders)
     with pytest.raises(ValueError, match=r"paper_values\.yaml"):
-        load_paper(folders[1])
+        Paper.read(folders[1])
 
 
 def test_the_books_claims_are_sound() -> None:
     found = load_claims()
     assert len(found.claims) >= 18
-    paper = load_paper(BOOK)
+    paper = Paper.read(BOOK)
     for claim in found.claims:
-        assert all(math.isfinite(printed(paper, path)) for path in claim.paper.values())
+        assert all(math.isfinite(paper.number(path).value) for path in claim.paper.values())
 
 
 # Verdicts

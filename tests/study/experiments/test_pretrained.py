@@ -9,7 +9,6 @@ from test_record import ORIGIN
 
 from pat.study import experiments, figures
 from pat.study.analysis.intervals import interval
-from pat.study.analysis.runs import runs_table
 from pat.study.experiments.pretrained.runs import (
     dense_epoch_seconds,
     epochs_of_equal_time,
@@ -25,6 +24,7 @@ from pat.study.plan.profile import load_profile
 from pat.study.plan.settings import Experiments, Pretrained
 from pat.study.plan.spec import EPI, Spec
 from pat.study.store.record import CostRecord, Epoch, Record, Result
+from pat.study.store.rows import runs_table
 
 PAPER = Paper.read()
 RATIOS, SEEDS = (0.3, 0.5), (0, 1)

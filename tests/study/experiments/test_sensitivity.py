@@ -23,7 +23,6 @@ from tiny import dense, pruned, recipe
 
 from pat.study.analysis.intervals import interval
 from pat.study.analysis.remains import emptied_table, kept_shares, layers_at_start
-from pat.study.analysis.runs import runs_table
 from pat.study.experiments.oracle_sweep.figures import accuracy_by_epoch
 from pat.study.experiments.oracle_sweep.tables import beside_the_paper
 from pat.study.experiments.policies.figures import threshold_curves, window_maps
@@ -45,6 +44,7 @@ from pat.study.plan.profile import Contrast, load_profile
 from pat.study.plan.settings import Window
 from pat.study.plan.spec import AtEpoch, Neurons, Pruning, Variation
 from pat.study.store.record import Record
+from pat.study.store.rows import runs_table
 
 ACCURACIES = {0: (60.0, 60.0), 4: (72.0, 72.0), 8: (80.0, 80.0)}  # at 2: 66, at 5: 74, at 7: 78
 BY_UNIT = Neurons(count="unit")

@@ -22,11 +22,11 @@ from pat.latency.table import LatencyTable
 from pat.structure import channel_counts
 from pat.study.plan.profile import load_profile
 from pat.study.plan.spec import Neurons, Spec
-from pat.study.report.publishing import PublishConflict, publish, publish_measurements
-from pat.study.runs import latency_tables as tables
-from pat.study.runs.latency_tables import MissingTable, find_table, table_of
+from pat.study.runs.latency_tables import table_of
 from pat.study.runs.measuring import Stepper, compare, measure_speeds, network
 from pat.study.store import Published, Store, measured, open_store
+from pat.study.store.measured import MissingTable, find_table, read_table
+from pat.study.store.publishing import PublishConflict, publish, publish_measurements
 from pat.study.store.record import Epoch, Record
 from pat.study.store.speeds import (
     Seconds,
@@ -427,8 +427,10 @@ def test_a_damaged_table_is_named(store: Store, visits: list[nn.Module]) -> None
     table_of(load_profile("smoke"), store)
     (file,) = measured.files(measured.latency_folder(store.root, "smoke"))
     file.write_text(file.read_text().replace('"batch": 500', '"batch": 501'))
-    with pytest.raises(ValueError, match=r"16\.json: a latency table was changed"):
-        tables.read_table(file)
+    with pytest.raises(
+        ValueError, match=r"16\.json: not a latency table, or changed: its checksum does not fit"
+    ):
+        read_table(file)
 
 
 def test_hardware_names_become_files() -> None:

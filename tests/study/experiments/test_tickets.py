@@ -6,7 +6,6 @@ from test_analysis import scored
 
 from pat.study import experiments, figures
 from pat.study.analysis.intervals import interval
-from pat.study.analysis.runs import runs_table
 from pat.study.experiments.tickets.tables import (
     ticket_difference,
     ticket_differences,
@@ -18,6 +17,7 @@ from pat.study.experiments.tickets.tables import (
 from pat.study.plan.profile import Contrast, load_profile
 from pat.study.plan.spec import Spec
 from pat.study.store.record import Record
+from pat.study.store.rows import runs_table
 
 DIGITS = load_profile("digits-24")
 SEEDS = (3, 4, 5, 6, 7)

@@ -7,10 +7,10 @@ import tiny
 from typer.testing import CliRunner
 
 from pat.cli import app
-from pat.study.report.publishing import publish
 from pat.study.runs.run import run
 from pat.study.store import Published, Store
 from pat.study.store.comparing import compare
+from pat.study.store.publishing import publish
 from pat.study.store.record import Record
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from test_record import example
 
-from pat.study.report.publishing import publish
 from pat.study.store.packs import pack_of, read_pack, write_pack
+from pat.study.store.publishing import publish
 from pat.study.store.record import DamagedRecord, Record, record_text
 from pat.study.store.stores import Published
 

@@ -17,10 +17,10 @@ from test_record import example
 from tiny import dense, flip, pruned, recipe
 
 from pat.study.plan.spec import Spec
-from pat.study.report.publishing import PublishConflict, publish
 from pat.study.runs.run import Watcher, run
 from pat.study.runs.sweep import MissingRuns, sweep
 from pat.study.store import Published, Store, open_store
+from pat.study.store.publishing import PublishConflict, publish
 from pat.study.store.record import DamagedRecord, Record, write_record
 from pat.study.store.stores import INDEX
 

@@ -7,9 +7,9 @@ import pandas as pd
 from scipy import stats
 
 from pat.stability import EarlyPruningIndicator, similarity
-from pat.study.analysis.runs import runs_table
 from pat.study.plan.profile import Profile
 from pat.study.store.record import Record
+from pat.study.store.rows import runs_table
 
 MEASURES = {
     "EPI": "psi",

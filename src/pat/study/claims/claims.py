@@ -1,8 +1,6 @@
 """Claims: what the paper says, and the rule that each statement is held against."""
 
-import math
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,9 +9,10 @@ from pydantic import Field, ValidationError, model_validator
 from pat.files import paths
 from pat.files.errors import explain
 from pat.files.plain import shown
-from pat.files.plain_yaml import load_yaml
+from pat.files.plain_yaml import read_mapping
 from pat.study.analysis.significance import Region
 from pat.study.claims import statistics
+from pat.study.paper.numbers import Paper
 from pat.study.plan.spec import Frozen
 
 CONFIRMATORY = "full"
@@ -148,21 +147,19 @@ def load_claims(
     """
     file = book / f"{name}.yaml"
     try:
-        content = load_yaml(file.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("expected a mapping of fields")
+        content = read_mapping(file)
         claims = Claims.model_validate(content)
     except ValidationError as error:
         raise ValueError(f"{file}: {_explain(error, content)}") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{file}: {error}") from None
-    values = load_paper(book)
+    values = Paper.read(book)
     for claim in claims.claims:
         if not (notebooks / f"{claim.chapter}.py").is_file():
             raise ValueError(f"{file}: claim {claim.id!r}: no notebook {claim.chapter!r} in {notebooks}")
         for label, path in claim.paper.items():
             try:
-                printed(values, path)
+                values.number(path)
             except ValueError as error:
                 raise ValueError(f"{file}: claim {claim.id!r}: paper: {label}: {error}") from None
     return claims
@@ -179,36 +176,3 @@ def _explain(error: ValidationError, content: dict[str, Any]) -> str:
             text = text.replace(f"claims.{number}.", f"claim {name}: ")
             text = text.replace(f"claims.{number}:", f"claim {name}:")
     return text
-
-
-def load_paper(book: Path = paths.BOOK) -> dict[Any, Any]:
-    """The numbers that the paper prints.
-
-    Raises:
-        ValueError: if the file is not there or holds no mapping.
-    """
-    file = book / "paper_values.yaml"
-    try:
-        content = load_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: expected a mapping")
-    return content
-
-
-def printed(values: Mapping[Any, Any], path: str) -> float:
-    """The paper's number at a dotted path.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    at: Any = values
-    for step in path.split("."):
-        by_name = {str(key): value for key, value in at.items()} if isinstance(at, Mapping) else {}
-        if step not in by_name:
-            raise ValueError(f"{path!r} leads nowhere in the paper's values: no {step!r}")
-        at = by_name[step]
-    if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at):
-        raise ValueError(f"expected a number of the paper at {path!r}, got {shown(at)}")
-    return at

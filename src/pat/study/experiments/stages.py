@@ -10,9 +10,10 @@ from pat.study.experiments.window.tables import window_specs
 from pat.study.plan.profile import Profile
 from pat.study.plan.settings import Experiments
 from pat.study.plan.spec import EPI, AtEpoch, LatencyAware, Neurons, PruneTrain, Pruning, Spec, Variation
-from pat.study.runs.latency_tables import MissingTable, table_of
+from pat.study.runs.latency_tables import table_of
 from pat.study.runs.sweep import ALONE, How, sweep
 from pat.study.store import AnyStore
+from pat.study.store.measured import MissingTable
 from pat.study.store.record import Record
 
 Stage = Callable[[Profile, Experiments, Sequence[Record]], list[Spec]]

@@ -14,6 +14,7 @@ import yaml
 
 from pat.files import paths
 from pat.files.atomic import write_whole
+from pat.files.errors import naming
 from pat.files.plain_yaml import load_yaml
 
 FILE = "networks.yaml"
@@ -89,10 +90,8 @@ def read_provenance(book: Path = paths.BOOK) -> tuple[str, dict[str, str]]:
 
 def _read(book: Path) -> Any:
     file = book / FILE
-    try:
+    with naming(str(file), storage=True):
         return load_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: {error}") from None
 
 
 def _not_as_written(book: Path, error: Exception) -> ValueError:

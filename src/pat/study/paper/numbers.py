@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from pat.files import paths
-from pat.files.plain_yaml import load_yaml
+from pat.files.errors import naming
+from pat.files.plain_yaml import read_mapping
 
 _SLACK = 1e-9  # binary rounding of decimal numbers
 
@@ -104,14 +105,8 @@ class Paper:
             ValueError: naming the file, if it is not there or holds no mapping.
         """
         file = book / "paper_values.yaml"
-        try:
-            # 73.50 is not 73.5.
-            content = load_yaml(file.read_text(encoding="utf-8"), numbers_as_text=True)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{file}: {error}") from None
-        if not isinstance(content, dict):
-            raise ValueError(f"{file}: expected a mapping, got {type(content).__name__}")
-        return cls(content)
+        with naming(str(file), storage=True):
+            return cls(read_mapping(file, numbers_as_text=True))  # 73.50 is not 73.5
 
     def number(self, path: str) -> Printed:
         """The number at a dotted path.

@@ -8,8 +8,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pat.criteria import CRITERIA, Criterion
 from pat.files import paths
-from pat.files.errors import explain
-from pat.files.plain_yaml import load_yaml
+from pat.files.errors import explain, naming
+from pat.files.plain_yaml import read_mapping
 from pat.study.plan.settings import Experiments, Window
 from pat.study.plan.spec import (
     METHOD_VERSION,
@@ -267,15 +267,8 @@ def _folders() -> list[Path]:
 
 
 def _read(file: Path) -> Profile:
-    try:
-        content = load_yaml(file.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("expected a mapping of fields")
-        profile = Profile.model_validate({"name": file.stem, **content})
+    with naming(f"profile {file}", storage=True):
+        profile = Profile.model_validate({"name": file.stem, **read_mapping(file)})
         if profile.name != file.stem:
             raise ValueError(f"name: {profile.name!r} is not the file's name")
-        return profile
-    except ValidationError as error:
-        raise ValueError(f"profile {file}: {explain(error)}") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"profile {file}: {error}") from None
+    return profile

@@ -1,6 +1,5 @@
 """Specs: what a run is, frozen and validated; its id is a hash of what it says."""
 
-import hashlib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -14,7 +13,7 @@ from pydantic import (
 
 from pat import policy as policies
 from pat.criteria import Criterion
-from pat.files.sealed import canonical
+from pat.files.sealed import checksum
 from pat.training.recipe import Recipe
 
 METHOD_VERSION = 1
@@ -235,7 +234,7 @@ class Spec(Frozen):
 
         A field that is added later with a default leaves the ids of old specs as they were.
         """
-        return hashlib.sha256(canonical(self.model_dump(mode="json", exclude_defaults=True))).hexdigest()
+        return checksum(self.model_dump(mode="json", exclude_defaults=True))
 
     @property
     def trunk(self) -> "Spec":

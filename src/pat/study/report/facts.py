@@ -13,15 +13,16 @@ import pandas as pd
 
 from pat.files import paths
 from pat.files.atomic import write_whole
-from pat.study.analysis.runs import runs_table
-from pat.study.claims.claims import CONFIRMATORY, Claims, load_claims, load_paper
+from pat.study.claims.claims import CONFIRMATORY, Claims, load_claims
 from pat.study.claims.verdicts import Study, count, decide
 from pat.study.experiments.evidence import Evidence
 from pat.study.experiments.window.tables import window_differences, window_regrets
+from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import Profile, load_profile
 from pat.study.report import gpu, pages, supply
 from pat.study.store import AnyStore, bench, open_store
 from pat.study.store.record import DamagedRecord, claims_checksum
+from pat.study.store.rows import runs_table
 
 OUTPUT = Path("_generated") / "results.json"
 """What substitutions quote, below the book's folder."""
@@ -162,7 +163,7 @@ def _scale(studies: Sequence[Study]) -> str:
 
 
 def _verdicts(studies: Sequence[Study], book: Path) -> str:
-    paper, texts = load_paper(book), []
+    paper, texts = Paper.read(book), []
     for study in studies:
         name, main = study.profile.name, study is studies[0]
         rest = "" if main else " Claims without runs at this scale are left out."

@@ -1,12 +1,11 @@
 """Verdicts as Markdown: the front page's lead and table, and the page of evidence behind every number."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any
 
-from pat.study.claims.claims import Claim, Part, printed
+from pat.study.claims.claims import Claim, Part
 from pat.study.claims.statistics import STATISTICS
 from pat.study.claims.verdicts import (
     DECIDED,
@@ -21,6 +20,7 @@ from pat.study.claims.verdicts import (
     Verdict,
     count,
 )
+from pat.study.paper.numbers import Paper
 
 CENTRAL = "epi-is-the-oracle"
 """Id of the claim that the paper stands on."""
@@ -105,7 +105,7 @@ def _undecided(verdicts: Sequence[Verdict]) -> str:
     return "\n\n".join(texts)
 
 
-def table(study: Study, paper: Mapping[Any, Any], chapter: Link, *, all_claims: bool = True) -> str:
+def table(study: Study, paper: Paper, chapter: Link, *, all_claims: bool = True) -> str:
     """The table of verdicts, one row a claim, in a division that the book's script adds filters to.
 
     Args:
@@ -128,11 +128,9 @@ def _collapsed(study: Study) -> AbstractSet[str]:
     return {record.id for record in study.evidence.records if record.status == "collapsed"}
 
 
-def _row(
-    verdict: Verdict, name: str, paper: Mapping[Any, Any], chapter: Link, collapsed: AbstractSet[str]
-) -> list[str]:
+def _row(verdict: Verdict, name: str, paper: Paper, chapter: Link, collapsed: AbstractSet[str]) -> list[str]:
     claim = verdict.claim
-    numbers = [f"{label}: {printed(paper, path):g}" for label, path in claim.paper.items()]
+    numbers = [f"{label}: {paper.number(path).value:g}" for label, path in claim.paper.items()]
     measured = [
         _part(finding, _label(name, claim, number), collapsed)
         for number, finding in enumerate(verdict.findings, 1)

@@ -3,49 +3,14 @@
 from pathlib import Path
 
 from pat.files.atomic import write_whole
-from pat.files.plain import read_regular
 from pat.latency.table import LatencyTable
 from pat.study.plan.profile import Profile, check_architecture
 from pat.study.store import AnyStore, Store, measured
+from pat.study.store.measured import MissingTable, read_table
 from pat.study.store.record import hardware
 from pat.training.data import load_manifest
 
 _BUDGET = 20.0  # seconds: small networks take five rounds of visits in that time, large ones one
-
-
-class MissingTable(ValueError):
-    """A latency table is not where it should be."""
-
-
-def read_table(file: Path) -> LatencyTable:
-    """A table from its file.
-
-    Raises:
-        ValueError: if it is no table or was changed, naming the file.
-    """
-    try:
-        return LatencyTable.from_json(read_regular(file).decode("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
-
-
-def find_table(root: Path, profile: str, checksum: str) -> LatencyTable:
-    """The table that a run was specified with.
-
-    Args:
-        root: of the store.
-        profile: the run's.
-        checksum: as the run's spec has it.
-
-    Raises:
-        MissingTable: if no table there has that checksum.
-    """
-    folder = measured.latency_folder(root, profile)
-    for file in measured.files(folder):
-        table = read_table(file)
-        if table.checksum == checksum:
-            return table
-    raise MissingTable(f"no latency table with checksum {checksum[:12]} in {folder}")
 
 
 def table_of(

@@ -9,9 +9,9 @@ from pat.latency.penalty import LatencyPenalty
 from pat.pruner import LayerCollapse, PruningAwareTraining
 from pat.study.plan.spec import Spec
 from pat.study.runs.building import build_trainer
-from pat.study.runs.latency_tables import find_table
 from pat.study.runs.watcher import SILENT
 from pat.study.store import Store
+from pat.study.store.measured import find_table
 from pat.training.data import ImageDataset
 from pat.training.data.draws import generator_for
 from pat.training.trainer import Trainer, TrainingFailed

@@ -6,10 +6,10 @@ from pathlib import Path
 from pat.files import paths
 from pat.files.atomic import write_whole
 from pat.study.plan.spec import METHOD_VERSION
-from pat.study.runs.latency_tables import find_table
 from pat.study.runs.watcher import SILENT, Watcher
 from pat.study.store import Store, measured, open_store
 from pat.study.store.comparing import differences
+from pat.study.store.measured import find_table
 from pat.study.store.record import Record, read_record
 from pat.study.store.stores import INDEX
 

@@ -1,14 +1,16 @@
 """The record of the fault bench (``tests/faults``): what was done to the study, and how often it survived."""
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from pat.files import paths
 from pat.files.atomic import write_whole
-from pat.files.errors import explain
-from pat.files.sealed import seal, unseal
+from pat.files.errors import naming
+from pat.files.sealed import seal, tree_checksum, unseal
 from pat.study.plan.spec import Frozen
 from pat.study.store import measured
 from pat.study.store.record import Provenance
@@ -46,6 +48,8 @@ class Bench(Frozen):
     """By part, then by name."""
     skipped: tuple[str, ...] = ()
     """Tests that this machine could not run, with the reason."""
+    source: dict[str, str] = {}
+    """What was tried: :func:`source` of then; empty in older records."""
     provenance: Provenance
     """Environment, commit, date and seconds."""
 
@@ -53,6 +57,16 @@ class Bench(Frozen):
         """Tried and survived, of some parts or of all."""
         rows = [row for row in self.rows if not groups or row.group in groups]
         return sum(row.tried for row in rows), sum(row.survived for row in rows)
+
+
+def source(package: Path = paths.PACKAGE) -> dict[str, str]:
+    """Each folder of the package with a checksum of the code and profiles directly in it."""
+    files = sorted(file for pattern in ("*.py", "*.yaml") for file in package.rglob(pattern))
+    folders = groupby(sorted(files, key=lambda file: file.parent), lambda file: file.parent)
+    return {
+        folder.relative_to(package.parent).as_posix(): tree_checksum(inside, package)[:16]
+        for folder, inside in folders
+    }
 
 
 def bench_file(root: Path) -> Path:
@@ -73,12 +87,8 @@ def read_bench(file: Path) -> Bench:
         ValueError: naming the file, if it was changed or is no such record.
         FileNotFoundError: if there is none.
     """
-    try:
+    with naming(f"bench record {file} is damaged"):
         return Bench.model_validate(unseal(file))
-    except ValidationError as error:
-        raise ValueError(f"bench record {file} is damaged: {explain(error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"bench record {file} is damaged: {error}") from None
 
 
 PARTS: dict[Group, str] = {
@@ -112,6 +122,7 @@ def facts(bench: Bench | None) -> dict[str, Any]:
         "origin": (
             f"`{made.command}`, {minutes} on {made.hardware}, {made.date[:10]}, commit "
             f"{(made.commit or 'unknown')[:12]}, torch {made.packages.get('torch', 'unknown')}.{skipped}"
+            f"\n\n{_changes(bench)}"
         ),
         "rows": [
             {"Part": name, "Tried": f"{n:,}", "Survived": f"{good:,}"}
@@ -129,3 +140,14 @@ def facts(bench: Bench | None) -> dict[str, Any]:
             for row in bench.rows
         ],
     }
+
+
+def _changes(bench: Bench) -> str:
+    """Whether what was tried is what is here, in one sentence."""
+    if not bench.source:
+        return "The record does not say which source was tried; what changed since its commit is untried."
+    then, now = bench.source, source()
+    changed = [folder for folder in sorted({*then, *now}) if then.get(folder) != now.get(folder)]
+    if not changed:
+        return "The source is the one that was tried."
+    return f"Since then the source has changed in {', '.join(f'`{folder}`' for folder in changed)}."

@@ -11,6 +11,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from pat.files.errors import naming
+from pat.files.plain import read_regular
+from pat.latency.table import LatencyTable
+
 FOLDER = "measured"
 
 
@@ -37,6 +41,39 @@ def slug(name: str) -> str:
 def files(folder: Path) -> list[Path]:
     """The measurements in a folder, in the order of their names; none if there is no such folder."""
     return sorted(folder.glob("*.json"))
+
+
+class MissingTable(ValueError):
+    """A latency table is not where it should be."""
+
+
+def read_table(file: Path) -> LatencyTable:
+    """A table from its file.
+
+    Raises:
+        ValueError: if it is no table or was changed, naming the file.
+    """
+    with naming(str(file)):
+        return LatencyTable.from_json(read_regular(file).decode("utf-8"))
+
+
+def find_table(root: Path, profile: str, checksum: str) -> LatencyTable:
+    """The table that a run was specified with.
+
+    Args:
+        root: of the store.
+        profile: the run's.
+        checksum: as the run's spec has it.
+
+    Raises:
+        MissingTable: if no table there has that checksum.
+    """
+    folder = latency_folder(root, profile)
+    for file in files(folder):
+        table = read_table(file)
+        if table.checksum == checksum:
+            return table
+    raise MissingTable(f"no latency table with checksum {checksum[:12]} in {folder}")
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Records: what a run gave, as one JSON file with its own checksum."""
 
-import hashlib
 import json
 import platform
 import subprocess
@@ -12,15 +11,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pat import __version__
 from pat.files import paths
 from pat.files.atomic import write_whole
-from pat.files.errors import explain
+from pat.files.errors import naming
 from pat.files.plain import read_regular
 from pat.files.plain_yaml import load_yaml
-from pat.files.sealed import canonical, seal, unsealed
+from pat.files.sealed import checksum, seal, tree_checksum, unsealed
 from pat.study.plan.spec import Frozen, Spec
 from pat.training.epoch import Epoch
 
@@ -134,10 +133,8 @@ def read_record(path: Path) -> Record:
             wrong, or its id is not its spec's.
         FileNotFoundError: if there is no such file.
     """
-    try:
+    with naming(f"record {path} is damaged", DamagedRecord):
         text = read_regular(path)
-    except ValueError as error:
-        raise DamagedRecord(f"record {path} is damaged: {error}") from None
     return parse_record(text, f"record {path}")
 
 
@@ -151,14 +148,10 @@ def parse_record(text: bytes, name: str) -> Record:
     Raises:
         DamagedRecord: as :func:`read_record`.
     """
-    try:
+    with naming(f"{name} is damaged", DamagedRecord):
         record = Record.model_validate(unsealed(text))
         if record.id != record.spec.id:
             raise ValueError(f"its id is not its spec's, {record.spec.id}")
-    except ValidationError as error:
-        raise DamagedRecord(f"{name} is damaged: {explain(error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise DamagedRecord(f"{name} is damaged: {error}") from None
     return record
 
 
@@ -205,7 +198,7 @@ def claims_checksum(book: Path = paths.BOOK, name: str = "claims") -> str | None
     if not file.is_file():
         return None
     try:
-        return hashlib.sha256(canonical(load_yaml(file.read_text(encoding="utf-8")))).hexdigest()
+        return checksum(load_yaml(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # TypeError: a date or the like, which no claims file has
         return None
 
@@ -227,11 +220,7 @@ def protocol_checksum() -> str | None:
     root = paths.repo_root()
     if root is None:
         return None
-    digest = hashlib.sha256()
-    for file in sorted(file for pattern in PROTOCOL for file in root.glob(pattern)):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-        digest.update(f"{file.relative_to(root).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
+    return tree_checksum((file for pattern in PROTOCOL for file in root.glob(pattern)), root)
 
 
 @cache

@@ -1,17 +1,16 @@
 """Step times that were measured: files in a store in, speed-ups of runs out. Measures nothing itself."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from math import nan
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pat.files.atomic import write_whole
-from pat.files.errors import explain
-from pat.files.sealed import canonical, seal, unseal
+from pat.files.errors import naming
+from pat.files.sealed import canonical, checksum, seal, unseal
 from pat.study.plan.spec import NAME, Frozen, Spec
 from pat.study.store import measured
 from pat.study.store.record import Provenance, Record
@@ -122,7 +121,7 @@ def network_key(spec: Spec, structure: Mapping[str, int]) -> str:
         "count": spec.neurons.count,
         "structure": dict(structure),
     }
-    return hashlib.sha256(canonical(content)).hexdigest()[:16]
+    return checksum(content)[:16]
 
 
 def step_time(record: Record, speeds: Speeds) -> StepTime | None:
@@ -146,14 +145,10 @@ def read_speeds(root: Path, profile: str) -> list[Speeds]:
     """
     found = []
     for file in measured.files(measured.speed_folder(root, profile)):
-        try:
+        with naming(f"step times {file} are damaged"):
             speeds = Speeds.model_validate(unseal(file))
             if speeds.profile != profile:
                 raise ValueError(f"they are of profile {speeds.profile!r}")
-        except ValidationError as error:
-            raise ValueError(f"step times {file} are damaged: {explain(error)}") from None
-        except ValueError as error:
-            raise ValueError(f"step times {file} are damaged: {error}") from None
         found.append(speeds)
     return found
 
@@ -174,7 +169,7 @@ def with_step_times(table: pd.DataFrame, records: Iterable[Record], speeds: Spee
     """A table of runs with what their training step takes.
 
     Args:
-        table: any with a column ``id``, as of :func:`pat.study.analysis.runs.runs_table`.
+        table: any with a column ``id``, as of :func:`pat.study.store.rows.runs_table`.
         records: with the table's runs among them.
         speeds: of one machine; None if nothing was measured.
 

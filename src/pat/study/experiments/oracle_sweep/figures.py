@@ -18,7 +18,7 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str, policies: pd.DataF
     """Test accuracy against the pruning epoch, one panel a criterion (the paper's Figs. 3 and 4).
 
     Args:
-        table: of :func:`pat.study.analysis.runs.runs_table`, runs with fixed pruning epochs and dense ones.
+        table: of :func:`pat.study.store.rows.runs_table`, runs with fixed pruning epochs and dense ones.
         architecture: whose runs to draw.
         policies: of :func:`pat.study.analysis.regret.regrets`; EPI's epochs are marked in a strip below.
 

@@ -87,7 +87,7 @@ def beside_the_paper(table: pd.DataFrame, profile: Profile, paper: Paper) -> pd.
     """The accuracies of the sweep that the paper prints, and what stands in for them here.
 
     Args:
-        table: of :func:`~pat.study.analysis.runs.runs_table`.
+        table: of :func:`~pat.study.store.rows.runs_table`.
         profile, paper: their scale, and what to set beside.
 
     Returns:

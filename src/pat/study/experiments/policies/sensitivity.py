@@ -8,10 +8,10 @@ import pandas as pd
 from pat.study.analysis.grid import Cell, cells
 from pat.study.analysis.intervals import interval
 from pat.study.analysis.picks import at_threshold, pick, picks_by_threshold
-from pat.study.analysis.runs import runs_table
 from pat.study.plan.profile import Profile
 from pat.study.plan.spec import AtEpoch, Pruning, Spec
 from pat.study.store.record import Record
+from pat.study.store.rows import runs_table
 
 Setting = Literal["steps", "count"]
 """What varies between runs: S of Algorithm 1, or what counts as a neuron."""

@@ -27,7 +27,7 @@ def pretrained_by_ratio(table: pd.DataFrame, dense: pd.DataFrame, paper: Paper) 
 
     Args:
         table: of :func:`pat.study.experiments.pretrained.runs.pretrained_table`.
-        dense: of :func:`pat.study.analysis.runs.runs_table`, the networks before finetuning.
+        dense: of :func:`pat.study.store.rows.runs_table`, the networks before finetuning.
         paper: its differences, drawn as open diamonds.
 
     Returns:

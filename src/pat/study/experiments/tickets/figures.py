@@ -23,7 +23,7 @@ def ticket_curves(table: pd.DataFrame, dense: pd.DataFrame) -> Figure:
 
     Args:
         table: of :func:`pat.study.experiments.tickets.tables.tickets_table`, one network and criterion.
-        dense: of :func:`pat.study.analysis.runs.runs_table`, the dense runs of the same seeds.
+        dense: of :func:`pat.study.store.rows.runs_table`, the dense runs of the same seeds.
 
     Returns:
         A column a ratio. Above: means over seeds with 95 % intervals, every seed as a dot, the dense run as a

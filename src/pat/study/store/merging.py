@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pat.files.atomic import write_whole
-from pat.study.report.publishing import publish_measurements
 from pat.study.store import AnyStore, Store
+from pat.study.store.publishing import publish_measurements
 from pat.study.store.record import Record, write_record
 from pat.study.store.stores import Busy, alone
 

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pat.files.atomic import write_whole
-from pat.study.analysis.runs import runs_table
-from pat.study.runs.latency_tables import read_table
 from pat.study.store import Published, measured
 from pat.study.store.packs import add_to_packs
 from pat.study.store.record import Record, write_record
+from pat.study.store.rows import runs_table
 from pat.study.store.speeds import read_speeds
 from pat.study.store.stores import INDEX
 
@@ -79,7 +78,7 @@ def publish_measurements(source: Path, target: Path, on_conflict: Callable[[str]
     for profile in measured.profiles(source):
         for file in measured.files(measured.latency_folder(source, profile)):
             there = measured.latency_folder(target, profile) / file.name
-            read_table(file)  # nothing but tables is published
+            measured.read_table(file)  # nothing but tables is published
             if there.is_file() and there.read_bytes() != file.read_bytes():
                 on_conflict(f"{there} is published with other times than {file}")
             else:
