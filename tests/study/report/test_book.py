@@ -163,3 +163,30 @@ def test_every_citation_has_its_reference_and_keys_are_unique() -> None:
     for page in BOOK.glob("*.md"):
         for cited in re.findall(r"\{cite:[pt]\}`([^`]+)`", page.read_text(encoding="utf-8")):
             assert set(cited.split(",")) <= set(keys), f"{page.name} cites {cited}"
+
+
+# The map of the source
+
+
+def test_every_module_is_on_the_page_and_says_what_it_is() -> None:
+    source_map = extension("source_map")
+    source, pages = BOOK.parent / "src" / "pat", sorted(BOOK.glob("api_*.md"))
+    known = source_map.modules(source)
+    files = {file for file in source.rglob("*.py") if file.stem != "__main__"}
+    assert len(known) == len(files)
+    text = source_map.folders(source, pages)
+    for name in known:
+        assert f"`{name}`: " in text, name
+    for name in re.findall(r"{py:mod}`([^`]*)`", text):  # a link that leads nowhere would stop the build
+        assert any(f":: {name}" in page.read_text(encoding="utf-8") for page in pages), name
+
+
+def test_the_picture_has_every_floor() -> None:
+    picture = (BOOK / "assets" / "house.svg").read_text(encoding="utf-8")
+    source = BOOK.parent / "src" / "pat"
+    floors = [
+        path.parent.name for path in [*source.glob("*/__init__.py"), *source.glob("study/*/__init__.py")]
+    ]
+    assert {name for name in floors if name != "study" and name not in picture} == set()
+    assert 'role="img"' in picture
+    assert "<title" in picture
