@@ -418,3 +418,15 @@ def test_a_store_that_is_not_there_is_told(command: list[str], tmp_path: Path) -
     assert said.exit_code == 0
     assert "nowhere is not there yet: no run has been kept in it" in said.stderr
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_notebooks_have_a_command_of_the_same_words() -> None:
+    there = subprocess.run(
+        [sys.executable, "-m", "pat.study.notebooks", "--help"], capture_output=True, text=True, check=False
+    )
+    here = pat("notebooks", "--help")
+    assert "an unknown name is refused" in " ".join(here.output.split())
+    assert here.output.split() == there.stdout.split()
+    refused = pat("notebooks", "nosuch", "--profile", "smoke")
+    assert refused.exit_code == 2
+    assert "unknown notebook 'nosuch'" in refused.output

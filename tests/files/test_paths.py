@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from pat.cli import app
-from pat.files.paths import usable
+from pat.files.paths import MANIFESTS, usable
 from pat.study.store import open_store
+from pat.training.data import load_manifest
 
 LONG = "x" * 256
 ODD = [
@@ -42,7 +44,7 @@ def test_what_a_file_can_be_called_is_a_path(text: str) -> None:
         ("results", "compare", "--published"), ("run", "--data"), ("run", "--store"), ("sweep", "--store"),
         ("merge",), ("data", "add"), ("data", "add", "folder", "--out"),
         ("data", "verify", "digits", "--data"),
-        ("verify", "x", "--store"),
+        ("verify", "x", "--store"), ("verify",), ("notebooks", "--profile", "smoke", "--store"),
     ],
 )  # fmt: skip
 def test_every_command_refuses_a_long_name(command: tuple[str, ...]) -> None:
@@ -50,6 +52,15 @@ def test_every_command_refuses_a_long_name(command: tuple[str, ...]) -> None:
     assert done.exit_code == 2, done.output
     assert "a name in it has 256 bytes" in done.output
     assert done.exception is None or isinstance(done.exception, SystemExit)
+
+
+@pytest.mark.parametrize("change", ["folder: {}", "file_list: {}.gz"])
+def test_a_manifest_with_a_long_name_is_refused(change: str, tmp_path: Path) -> None:
+    known = yaml.safe_load((MANIFESTS / "imagenette-128.yaml").read_text(encoding="utf-8"))
+    file = tmp_path / "long.yaml"
+    file.write_text(yaml.safe_dump(known | {"name": "long"} | yaml.safe_load(change.format(LONG))))
+    with pytest.raises(ValueError, match=r"long\.yaml: .*a name in it has 25\d bytes"):
+        load_manifest(file)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import typer
 
-from pat.cli import measure, scales, stores, train
+from pat.cli import measure, notebooks, scales, stores, train
 
 app = typer.Typer(
     name="pat",
@@ -26,6 +26,9 @@ app.command()(stores.gc)
 app.command()(scales.profiles)
 app.command()(measure.latency)
 app.command()(measure.speed)
+app.command(
+    add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)(notebooks.notebooks)
 results_app.command()(stores.table)
 results_app.command()(stores.publish)
 results_app.command()(stores.compare)

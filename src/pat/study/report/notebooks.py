@@ -195,7 +195,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Command line: 0 if all notebooks ran, 1 if one failed, 2 for bad input."""
     parser = argparse.ArgumentParser(
-        prog="python -m pat.study.report.notebooks",
+        prog="pat notebooks",
         description="Execute the notebooks of a profile for the book.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks; default: all of them")

@@ -39,7 +39,7 @@ def find(name: str, store: Path) -> tuple[Record, Path]:
     Raises:
         ValueError: if there is no such record, several, or a damaged one.
     """
-    file = Path(name)
+    file = paths.usable(name)
     if file.is_file():
         return read_record(file), file.resolve().parents[1]
     found = [record for record in open_store(store).records() if record.id.startswith(name)]

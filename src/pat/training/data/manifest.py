@@ -47,6 +47,7 @@ def inside(path: str) -> str:
         or re.search(r"[\\:\0]", path)
     ):
         raise ValueError(f"{path!r} must be a relative path that does not leave the data root")
+    paths.usable(path)
     return path
 
 
