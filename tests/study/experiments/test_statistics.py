@@ -16,11 +16,12 @@ from tiny import recipe
 from pat.stability import similarity
 from pat.study.analysis.regret import policy_regret
 from pat.study.claims import statistics
+from pat.study.experiments import stages
 from pat.study.experiments.evidence import Evidence, Sample, paired
 from pat.study.plan.profile import Cells, Contrast, Profile, load_profile
 from pat.study.plan.settings import Experiments, Pretrained, Rival, Steps, Tickets, Variations
 from pat.study.plan.spec import EPI, AtEpoch, PruneTrain, Spec, Tracking, Variation
-from pat.study.store.record import CostRecord, Record, Result
+from pat.study.store.record import CostRecord, MissingRun, Record, Result
 from pat.study.store.speeds import Seconds, Session, Speeds, StepTime, network_key, write_speeds
 
 EPOCHS = 9
@@ -146,6 +147,26 @@ def test_experiments_are_read_stage_by_stage() -> None:
     assert {r.id for r in found.experiment("steps")} == {spec(2, seed).id for seed in SEEDS}
     assert found.experiment("tickets") == ()
     assert evidence().experiment("steps") == ()
+
+
+def test_runs_that_hang_on_missing_ones_are_missing_but_a_fault_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dense = runs({None: (80.0, 80.0)})
+
+    def stage(error: Exception) -> Any:
+        def later(*anything: object) -> list[Spec]:
+            raise error
+
+        return lambda profile, settings, records: [spec(None, seed) for seed in SEEDS], later
+
+    own = Experiments(sweep="full", steps=Steps(values=(1,), ratios=(0.5,), seeds=SEEDS))
+    profile = PROFILE.model_copy(update={"experiments": {"mine": own}})
+    monkeypatch.setitem(stages.STAGES, "steps", stage(MissingRun("not run")))
+    assert len(evidence(*dense, profile=profile, preset="mine").experiment("steps")) == len(SEEDS)
+    monkeypatch.setitem(stages.STAGES, "steps", stage(ValueError("a fault")))
+    with pytest.raises(ValueError, match="a fault"):
+        evidence(*dense, profile=profile, preset="mine").experiment("steps")
 
 
 # Sec. 4.1

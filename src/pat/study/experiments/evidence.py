@@ -14,7 +14,7 @@ from pat.study import experiments
 from pat.study.plan.profile import Profile
 from pat.study.plan.spec import Spec
 from pat.study.store import AnyStore
-from pat.study.store.record import Record
+from pat.study.store.record import MissingRun, Record
 
 Network = Literal["bottleneck", "basic", "mobilenet"]
 """Stand-ins of ResNet50, ResNet34 and MobileNetV1: a profile's architectures in that order."""
@@ -149,7 +149,7 @@ class Evidence:
         while True:
             try:
                 specs = experiments.specs(name, self.profile, self.preset, records, self.store)
-            except ValueError:
+            except MissingRun:
                 return records
             found = self._read(specs)
             if len(found) == len(records):

@@ -30,6 +30,10 @@ class DamagedRecord(ValueError):
     """A record's content is not what was written; the message names the file."""
 
 
+class MissingRun(ValueError):
+    """A run whose result decides what further runs are is not there, or gave no such result."""
+
+
 class Result(Frozen):
     """The last epoch's model. Accuracies in percent."""
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pat.study.plan.profile import Profile
 from pat.study.plan.spec import EPI
-from pat.study.store.record import Record
+from pat.study.store.record import MissingRun, Record
 
 Budget = Literal["epochs", "time"]
 """What EPI's run has as much of as training, pruning and finetuning: epochs, or training time."""
@@ -132,18 +132,18 @@ def epochs_of_equal_time(records: Sequence[Record], ratio: float) -> int:
         ratio: alpha.
 
     Raises:
-        ValueError: if a run of that ratio is missing or was not pruned.
+        MissingRun: if a run of that ratio is missing or was not pruned.
     """
     wanted = []
     for tuned in (r for r in records if r.spec.pretrained and _ratio(r) == ratio):
         dense = next((r for r in records if r.id == tuned.spec.trunk.id), None)
         if dense is None:
-            raise ValueError(f"the dense run of {tuned.spec.title} is missing")
+            raise MissingRun(f"the dense run of {tuned.spec.title} is missing")
         own = _by_epi(records, ratio, tuned.spec.seed, _twice(dense))
         if own is None:
-            raise ValueError(f"no run of EPI on {_twice(dense)} epochs beside {tuned.spec.title}")
+            raise MissingRun(f"no run of EPI on {_twice(dense)} epochs beside {tuned.spec.title}")
         if own.result is None or own.result.prune_epoch is None:
-            raise ValueError(f"{own.spec.title} was not pruned, so its sparse epochs have no time")
+            raise MissingRun(f"{own.spec.title} was not pruned, so its sparse epochs have no time")
         times = {
             phase: median(e.seconds for e in own.history if (e.phase == "sparse") == (phase == "sparse"))
             for phase in ("dense", "sparse")
@@ -153,14 +153,14 @@ def epochs_of_equal_time(records: Sequence[Record], ratio: float) -> int:
         before = own.result.prune_epoch + 1
         wanted.append(before + (budget - before * times["dense"]) / times["sparse"])
     if not wanted:
-        raise ValueError(f"no finetuned run at ratio {ratio:g} to take the time of")
+        raise MissingRun(f"no finetuned run at ratio {ratio:g} to take the time of")
     return round(fmean(wanted))
 
 
 def _length_of_equal_time(records: Sequence[Record], ratio: float) -> int | None:
     try:
         return epochs_of_equal_time(records, ratio)
-    except ValueError:  # the runs that it hangs on are not there yet
+    except MissingRun:
         return None
 
 
