@@ -2,7 +2,7 @@
 
 import typer
 
-from pat.cli import measure, notebooks, scales, stores, train
+from pat.cli import measure, notebooks, plan, scales, stores, train
 
 app = typer.Typer(
     name="pat",
@@ -19,6 +19,7 @@ app.add_typer(results_app, name="results")
 app.command()(train.run)
 app.command()(train.sweep)
 app.command()(train.verify)
+app.command()(plan.plan)
 app.command()(stores.status)
 app.command()(stores.show)
 app.command()(stores.merge)

@@ -70,7 +70,7 @@ class Pace:
             record: the run's.
             around: seconds that passed around its epochs, if they are known.
         """
-        for phase, key in (("dense", _network(record.spec)), ("sparse", _pruned(record.spec))):
+        for phase, key in (("dense", dense_key(record.spec)), ("sparse", pruned_key(record.spec))):
             if spans := [epoch.seconds for epoch in record.history if epoch.phase == phase]:
                 self._epochs[key] = median(spans)
         if around is not None:
@@ -83,13 +83,13 @@ class Pace:
             spec: the run.
             done: epochs that are behind it.
         """
-        dense = self._epochs.get(_network(spec))
+        dense = self._epochs.get(dense_key(spec))
         if dense is None:
             return None
         whole = spec.recipe.epochs
         pruned = whole if spec.prune_epoch is None else spec.prune_epoch + 1  # EPI may stay silent
         left = max(whole - max(pruned, done), 0)
-        return self._around + (whole - done - left) * dense + left * self._epochs.get(_pruned(spec), dense)
+        return self._around + (whole - done - left) * dense + left * self._epochs.get(pruned_key(spec), dense)
 
     def fits(self, spec: Spec, store: Store, deadline: float) -> bool:
         """Whether a run ends in time; of an unknown network, whether an epoch of a known one would."""
@@ -147,10 +147,12 @@ def done(spec: Spec, store: Store) -> int:
     return start if start and start in store.checkpoints(spec.trunk) else 0
 
 
-def _network(spec: Spec) -> Hashable:
+def dense_key(spec: Spec) -> Hashable:
+    """What decides how long a dense epoch takes."""
     return (spec.dataset, spec.architecture, spec.recipe.batch_size, spec.recipe.slices, spec.device)
 
 
-def _pruned(spec: Spec) -> Hashable:
+def pruned_key(spec: Spec) -> Hashable:
+    """What decides how long an epoch after the pruning takes."""
     pruning = spec.pruning
-    return (_network(spec), pruning and (pruning.criterion, pruning.ratio), spec.prunetrain)
+    return (dense_key(spec), pruning and (pruning.criterion, pruning.ratio), spec.prunetrain)

@@ -29,8 +29,7 @@ def check(spec: Spec, data: Path = paths.DATA, workers: int = 0) -> None:
         ValueError: for an unknown dataset or architecture, changed or missing data, or a model whose
             channels cannot be followed.
     """
-    if spec.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda' was asked for, but no CUDA device is available")
+    check_device(spec)
     dataset = open_data(spec, data, workers)
     with torch.random.fork_rng():
         try:
@@ -39,6 +38,18 @@ def check(spec: Spec, data: Path = paths.DATA, workers: int = 0) -> None:
             raise ValueError(
                 f"{spec.architecture} does not run on {dataset.image_size}-pixel images: {error}"
             ) from error
+
+
+def check_device(spec: Spec) -> None:
+    """Whether this machine has the device that a run asks for.
+
+    Raises:
+        ValueError: if not.
+    """
+    if spec.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "device 'cuda' was asked for, but no CUDA device is available; name another with --device"
+        )
 
 
 def open_data(spec: Spec, data: Path = paths.DATA, workers: int = 0) -> ImageDataset:

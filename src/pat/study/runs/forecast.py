@@ -1,0 +1,363 @@
+"""Forecasts: what runs will take on this machine, from times measured here, before any of them is trained."""
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, median
+from typing import Literal
+
+import torch
+
+from pat.channels import trace
+from pat.files import paths
+from pat.files.errors import DataError
+from pat.study.plan.spec import EPI, AtEpoch, Spec
+from pat.study.runs.budget import dense_key, pruned_key
+from pat.study.runs.building import build_trainer, check_device, open_data
+from pat.study.runs.measuring import Stepper, network
+from pat.study.runs.sweep import Trunk, plan
+from pat.study.runs.watcher import SILENT
+from pat.study.store import AnyStore, Store
+from pat.study.store.record import record_text
+from pat.training import checkpoint
+from pat.training.data import load_manifest
+
+Source = Literal["trial", "steps"]
+"""Where a time comes from: epochs on the data, or, where those are not there, steps on made-up images."""
+
+_EPOCHS, _STEPS = 3, 40  # of a trial; the first epoch does not count
+_LARGE, _FEW = (
+    1 << 20,
+    8,
+)  # pixels of a batch above which a processor steps on so many images, taken as a share
+_SAMPLE = 50  # records whose size is looked at
+
+
+@dataclass(frozen=True)
+class Times:
+    """What a network takes.
+
+    Attributes:
+        epoch: seconds of an epoch, with validation, tracking and the checkpoint behind it.
+        around: seconds before the first and after the last.
+        checkpoint: bytes of one.
+        weights: bytes of the network that the run leaves.
+        log: bytes that an epoch adds to the record.
+        source: how it was measured.
+    """
+
+    epoch: float
+    around: float
+    checkpoint: int
+    weights: int
+    log: int
+    source: Source
+
+
+@dataclass(frozen=True)
+class Part:
+    """Runs of one network.
+
+    Attributes:
+        architecture: its name.
+        runs: all that were asked for, and the dense ones that they start from.
+        done: those that the store has.
+        shared: dense runs that others continue.
+        epochs: that are left to train.
+        seconds: that they take, one run at a time.
+        apart: the same if each run that is missing began at its first epoch, as a grid without shared dense
+            epochs would.
+    """
+
+    architecture: str
+    runs: int
+    done: int
+    shared: int
+    epochs: int
+    seconds: float
+    apart: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a set of runs will take.
+
+    Attributes:
+        parts: by network.
+        longest: seconds of the longest chain, a dense run with the longest that continues it.
+        kept: bytes that stay: records, and weights of pruned networks.
+        meanwhile: bytes of checkpoints at the same time at most.
+        sources: how the times were measured.
+    """
+
+    parts: tuple[Part, ...]
+    longest: float = 0.0
+    kept: int = 0
+    meanwhile: int = 0
+    sources: frozenset[Source] = field(default_factory=frozenset)
+
+    @property
+    def seconds(self) -> float:
+        """Of one device that trains all runs, one at a time."""
+        return sum(part.seconds for part in self.parts)
+
+    def wall(self, jobs: int) -> float:
+        """Seconds until the end with so many devices or processes that do not slow each other down."""
+        return max(self.seconds / jobs, self.longest)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Times that are measured now: on the data for three short epochs, or, where the data are not there, on
+    made-up images, which leaves out loading them.
+
+    Args:
+        data: root of the data sets.
+        workers: processes a run that decode images.
+    """
+
+    data: Path = paths.DATA
+    workers: int = 0
+
+    def __call__(self, spec: Spec) -> Times:
+        """Of a dense run, or of one that prunes in its first epoch, without that epoch."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(spec.threads)
+        try:
+            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+                return _trial(spec, self.data, self.workers)
+        except DataError:
+            return _steps(spec)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def forecast(
+    specs: Iterable[Spec], store: AnyStore, *, jobs: int = 1, measure: Callable[[Spec], Times] | None = None
+) -> Forecast:
+    """Time each network that is to be trained, dense and pruned, and add up what the store lacks.
+
+    Args:
+        specs: the runs.
+        store: has those that are done.
+        jobs: that will run at the same time.
+        measure: tells the times of a dense run, or of one that prunes in its first epoch; :class:`Trials` by
+            default.
+
+    Raises:
+        ValueError: for a network that cannot be trained on the data, or a device that is not there.
+    """
+    wanted = list(dict.fromkeys(specs))
+    records = {spec.id: store.record(spec) for spec in wanted}
+    missing = [spec for spec in wanted if records[spec.id] is None]
+    for spec in missing[:1]:
+        check_device(spec)
+    trunks = plan(missing)
+    records |= {trunk.spec.id: store.record(trunk.spec) for trunk in trunks}
+    times = _Times(measure or Trials())
+    chains = [_chain(trunk, store, times, done=records[trunk.spec.id] is not None) for trunk in trunks]
+    parts = []
+    for name in dict.fromkeys(spec.architecture for spec in wanted):
+        own = [chain for chain in chains if chain.architecture == name]
+        runs = {spec.id for spec in wanted if spec.architecture == name}
+        runs |= {trunk.spec.id for trunk in trunks if trunk.spec.architecture == name}
+        parts.append(
+            Part(
+                architecture=name,
+                runs=len(runs),
+                done=sum(records[run] is not None for run in runs),
+                shared=sum(chain.shared for chain in own),
+                epochs=sum(chain.epochs for chain in own),
+                seconds=sum(chain.seconds for chain in own),
+                apart=sum(chain.apart for chain in own),
+            )
+        )
+    sizes = [len(record_text(record)) for record in list(filter(None, records.values()))[:_SAMPLE]]
+    record_size = fmean(sizes) if sizes else None
+    busy = sorted((chain.checkpoints for chain in chains), reverse=True)
+    return Forecast(
+        parts=tuple(parts),
+        longest=max((chain.longest for chain in chains), default=0.0),
+        kept=round(sum(chain.kept(record_size) for chain in chains)),
+        meanwhile=sum(busy[:jobs]),
+        sources=times.sources,
+    )
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """A dense run and those that continue it, as far as they are missing."""
+
+    architecture: str
+    shared: int
+    epochs: int
+    seconds: float
+    apart: float
+    longest: float
+    checkpoints: int
+    weights: int
+    logs: Sequence[int]
+
+    def kept(self, record: float | None) -> float:
+        """Bytes that stay, of records of a known mean size or else of as many lines as they have epochs."""
+        return self.weights + (sum(self.logs) if record is None else record * len(self.logs))
+
+
+def _chain(trunk: Trunk, store: AnyStore, times: "_Times", *, done: bool) -> _Chain:
+    dense = times.dense(trunk.spec)
+    whole = trunk.spec.recipe.epochs
+    there = set(store.checkpoints(trunk.spec)) if isinstance(store, Store) else set()
+    needed = {epochs for branch in trunk.branches for epochs in branch.needs if epochs}
+    # A dense run that is finished is trained again as far as a checkpoint of it is needed and gone.
+    own = max(needed - there, default=0) if done else (whole if trunk.wanted or needed else 0)
+    first = own * dense.epoch + dense.around if own else 0.0
+    ends, epochs, apart, weights, logs = [0.0], own, first if trunk.wanted and not done else 0.0, 0, []
+    if own and not done:
+        weights, logs = dense.weights, [whole * dense.log]
+    for branch in trunk.branches:
+        pruned, start, at = times.pruned(branch), *_course(branch)
+        after = pruned.around + (branch.recipe.epochs - at) * pruned.epoch
+        ends.append(after + (at - start) * dense.epoch)
+        apart += after + at * dense.epoch
+        epochs += branch.recipe.epochs - start
+        weights += pruned.weights
+        logs.append(branch.recipe.epochs * pruned.log)
+    return _Chain(
+        architecture=trunk.spec.architecture,
+        shared=int(bool(needed)),
+        epochs=epochs,
+        seconds=first + sum(ends),
+        apart=apart,
+        longest=first + max(ends),
+        checkpoints=(len(needed) + 2) * dense.checkpoint,
+        weights=weights,
+        logs=logs,
+    )
+
+
+def _course(spec: Spec) -> tuple[int, int]:
+    """The epochs behind a run when it begins, and those behind it when it trains on as a smaller network.
+
+    The pruning epoch itself counts as dense. Of EPI's runs only the earliest epoch is known.
+    """
+    if spec.prunetrain is not None:
+        return 0, 0
+    assert spec.pruning is not None
+    if spec.pruning.rewind is not None:
+        return spec.pruning.rewind, spec.pruning.rewind
+    policy = spec.pruning.policy
+    at = policy.look_back + policy.patience + 1 if isinstance(policy, EPI) else spec.prune_epoch or 0
+    at = min(at + 1, spec.recipe.epochs)
+    return (0 if spec.pretrained or isinstance(policy, EPI) else at - 1), at
+
+
+class _Times:
+    """Times of networks, each measured once, when it is first asked for."""
+
+    def __init__(self, measure: Callable[[Spec], Times]) -> None:
+        self._measure = measure
+        self._known: dict[Hashable, Times] = {}
+
+    @property
+    def sources(self) -> frozenset[Source]:
+        return frozenset(times.source for times in self._known.values())
+
+    def dense(self, spec: Spec) -> Times:
+        key = dense_key(spec)
+        if key not in self._known:
+            self._known[key] = self._measure(spec.trunk)
+        return self._known[key]
+
+    def pruned(self, spec: Spec) -> Times:
+        """Of a run after its pruning epoch."""
+        if spec.pruning is None:  # a rival that prunes all along: its dense time is an upper limit
+            return self.dense(spec)
+        key = pruned_key(spec)
+        if key not in self._known:
+            plain = {"policy": AtEpoch(epoch=0), "rewind": None, "variation": None, "latency": None}
+            at_once = {"pruning": spec.pruning.model_copy(update=plain), "pretrained": False}
+            self._known[key] = self._measure(spec.model_copy(update=at_once))
+        return self._known[key]
+
+
+def _trial(spec: Spec, data: Path, workers: int) -> Times:
+    """Train short epochs of the run, which stand for whole ones by their share of the steps."""
+    dataset = open_data(spec, data, workers)
+    recipe, begin = spec.recipe, time.perf_counter()
+    whole = dataset.steps_per_epoch(recipe.batch_size, recipe.slices)
+    cuts = math.ceil(whole / _STEPS)
+    checked = recipe.validation_images or dataset.split_size("validation")
+    short = {
+        "epochs": _EPOCHS,
+        "warmup_epochs": 0,
+        "slices": recipe.slices * cuts,
+        "validation_images": max(1, checked // cuts),
+    }
+    trainer = build_trainer(
+        spec.model_copy(update={"recipe": recipe.model_copy(update=short)}), dataset, SILENT, start_epoch=0
+    )
+    before = time.perf_counter() - begin
+    trainer.train(until=_EPOCHS)
+    counted = trainer.history[1:] or trainer.history  # a network that collapsed at once has no other
+    begin = time.perf_counter()
+    images = dataset.split_size("test")
+    sample = min(images, 10 * recipe.batch_size)
+    trainer.evaluate("test", sample)
+    after = (time.perf_counter() - begin) * images / sample
+    with tempfile.TemporaryDirectory(prefix="pat-plan-") as folder:
+        begin, file = time.perf_counter(), Path(folder) / "state"
+        checkpoint.save(file, trainer.state_dict())
+        writing, size = time.perf_counter() - begin, file.stat().st_size
+    share = whole / dataset.steps_per_epoch(recipe.batch_size, short["slices"])
+    return Times(
+        epoch=share * median(epoch.seconds for epoch in counted) + writing,
+        around=before + after,
+        checkpoint=size,
+        weights=_bytes(trainer.model),
+        log=max(len(epoch.model_dump_json(exclude_none=True)) for epoch in counted),
+        source="trial",
+    )
+
+
+def _steps(spec: Spec) -> Times:
+    """Step on made-up images, for as many steps as an epoch of the manifest has."""
+    manifest, recipe = load_manifest(spec.dataset), spec.recipe
+    batch = recipe.batch_size
+    if spec.device == "cpu" and batch * manifest.image_size**2 > _LARGE:
+        batch = min(batch, _FEW)
+    small = spec.model_copy(update={"recipe": recipe.model_copy(update={"batch_size": batch})})
+    structure = None
+    if spec.pruning is not None:
+        dense = network(spec)
+        shape = (2, manifest.in_channels, manifest.image_size, manifest.image_size)
+        groups = trace(dense, torch.zeros(shape, device=spec.device))
+        by_unit = spec.neurons.count == "unit"
+        structure = {
+            name: max(1, round(group.size * (1 - spec.pruning.ratio)))
+            for group_name, group in groups.items()
+            for name in ((group_name,) if by_unit else group.layers[:1])
+        }
+    stepper = Stepper(small, network(spec, structure), time.perf_counter)
+    stepper.step()
+    forward, backward, update = (
+        median(part) for part in zip(*(stepper.step() for _ in range(3)), strict=True)
+    )
+    train = manifest.splits["train"].count // recipe.slices
+    checked = recipe.validation_images or manifest.splits["validation"].count
+    per_image = (forward + backward) / batch
+    size = _bytes(stepper.model)
+    return Times(
+        epoch=train * per_image + train / recipe.batch_size * update + checked * forward / batch,
+        around=manifest.splits["test"].count * forward / batch,
+        checkpoint=2 * size,  # weights and momentum
+        weights=size,
+        log=1000,
+        source="steps",
+    )
+
+
+def _bytes(model: torch.nn.Module) -> int:
+    return sum(value.numel() * value.element_size() for value in model.state_dict().values())
