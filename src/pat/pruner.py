@@ -11,10 +11,9 @@ from torch.optim import Optimizer
 from pat import rehearsal, schedule, surgery
 from pat.channels import ChannelGroup, ChannelGroups, UnsupportedOperation, trace
 from pat.criteria import CRITERIA, Criterion
-from pat.importance import TaylorScores, magnitude_scores
 from pat.loops.check import LoopCheck
 from pat.loops.measured import Measured
-from pat.policy import Policy
+from pat.policy import Policy, Seen
 from pat.structure import channel_counts, kept_count, top_channels
 
 Status = Literal["dense", "prune", "sparse"]
@@ -67,8 +66,8 @@ class PruningAwareTraining:
         example_input: a batch ``[N, C, H, W]`` on the model's device, to trace the model with.
         ratio: alpha, the share of neurons to remove, in [0, 1).
         steps_per_epoch: optimizer steps of one epoch.
-        criterion: ``"gradient"`` (Eq. 3 on BatchNorm; over filter and bias where there is none) or
-            ``"magnitude"`` (Eq. 2).
+        criterion: ``"gradient"`` (Eq. 3 on BatchNorm; over filter and bias where there is none),
+            ``"magnitude"`` (Eq. 2), or another name in :data:`pat.criteria.CRITERIA`.
         policy: when to prune, see :mod:`pat.policy`.
         prune_steps: S of Algorithm 1; half of ``steps_per_epoch`` where that is less.
         count: what a neuron is. ``"filter"``: each layer's channel, so that a coupled channel of m layers
@@ -135,7 +134,7 @@ class PruningAwareTraining:
                 raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {name!r}")
         if isinstance(policy, type) or not hasattr(policy, "prune_epoch"):
             raise ValueError(
-                f"policy must be one of pat.policy (Never, AtEpoch, RandomEpoch, EPI), got {policy!r}"
+                f"policy must be one of pat.policy (Never, AtEpoch, RandomEpoch, EPI, ...), got {policy!r}"
             )
         due = policy.prune_epoch
         if due is not None and due < start_epoch:
@@ -176,7 +175,7 @@ class PruningAwareTraining:
             (i + 1) * steps_per_epoch // len(self._schedule) for i in range(len(self._schedule))
         ]
         self._tracked = tracked
-        self._taylor = TaylorScores(model, self.neurons)
+        self._scorers = {name: CRITERIA[name].scorer(model, self.neurons) for name in tracked}
         self._loop = LoopCheck(optimizer, steps_per_epoch)
         self._iteration = self._steps_done = self._skipped = 0
         self._last_scores: dict[str, Tensor] = {}
@@ -195,8 +194,9 @@ class PruningAwareTraining:
         if self.status == "sparse":
             return
         self._loop.step()
-        if "gradient" in (self._tracked if self.status == "dense" else (self.criterion,)):
-            self._taylor.add()
+        for name in self._tracked if self.status == "dense" else (self.criterion,):
+            if CRITERIA[name].reads_gradients:
+                self._scorers[name].add()
         self._iteration += 1
         if self.status == "prune" and self._iteration in self._prune_at:
             self._prune(self._prune_at.index(self._iteration) + 1)
@@ -216,10 +216,13 @@ class PruningAwareTraining:
             factors += [factor] * (1 + len(same))
         torch._foreach_mul_(held, factors)
 
-    def end_epoch(self) -> EpochReport:
+    def end_epoch(self, loss: float | None = None) -> EpochReport:
         """Close the epoch: scores to structure to EPI to policy; a pruning epoch ends with the removal.
 
         After the first epoch a loop that left calls out, or called them late, is warned.
+
+        Args:
+            loss: the epoch's mean training loss, for policies that watch it.
 
         Returns:
             The epoch's report, also appended to :attr:`reports`.
@@ -231,7 +234,7 @@ class PruningAwareTraining:
         if self.status != "sparse":
             self._loop.end_epoch()
         finish: dict[Status, Callable[[], EpochReport]] = {
-            "dense": self._end_dense,
+            "dense": lambda: self._end_dense(loss),
             "prune": self._end_prune,
             "sparse": lambda: EpochReport(self.epoch, "sparse", self._adopted),
         }
@@ -279,23 +282,23 @@ class PruningAwareTraining:
 
     def _begin_epoch(self) -> None:
         self._iteration = self._skipped = 0
-        self._taylor.reset()
+        self._reset()
         due = self.policy.prune_epoch
         if self.status == "dense" and due is not None and self.epoch >= due:
             self.status = "prune"
 
-    def _end_dense(self) -> EpochReport:
-        skipped = self._taylor.skipped
-        scores: dict[str, dict[str, Tensor]] = {name: self._scores(name) for name in self._tracked}
+    def _end_dense(self, loss: float | None) -> EpochReport:
+        scores = {name: self._scores(name) for name in self._tracked}
         best = self._top(self._measured.rank(scores[self.criterion]), self._keep)
         if self._measured.lost(self.kept, best):
             raise self._measured.refusal()
         counts = self._counts(best)
-        epi = self.policy.update(counts)
-        return EpochReport(self.epoch, "dense", counts, epi, scores, skipped, self._measured.layers)
+        epi = self.policy.update(counts, Seen(scores[self.criterion], best, loss))
+        skipped, layers = self._left_out(), self._measured.layers
+        return EpochReport(self.epoch, "dense", counts, epi, scores, skipped, layers)
 
     def _end_prune(self) -> EpochReport:
-        skipped = self._skipped + self._taylor.skipped
+        skipped = self._skipped + self._left_out()
         if self._steps_done < len(self._schedule):  # a shorter epoch than announced
             self._prune(len(self._schedule), last_chance=True)
         surgery.remove(
@@ -315,7 +318,8 @@ class PruningAwareTraining:
         Without a finite minibatch since the last step the next one catches up; at the epoch's end the last
         step's scores serve.
         """
-        unscored = self.criterion == "gradient" and self._taylor.minibatches == 0
+        scorer = self._scorers[self.criterion]
+        unscored = CRITERIA[self.criterion].reads_gradients and scorer.minibatches == 0
         if unscored and not last_chance:
             return
         latest = self._last_scores if unscored and self._last_scores else self._scores(self.criterion)
@@ -338,8 +342,8 @@ class PruningAwareTraining:
         self.kept = kept
         self._steps_done = step
         self._last_scores = latest
-        self._skipped += self._taylor.skipped
-        self._taylor.reset()
+        self._skipped += self._left_out()
+        self._reset()
         self._mask()
         if collapsed:
             raise LayerCollapse(
@@ -355,11 +359,18 @@ class PruningAwareTraining:
         self.after_step()
 
     def _scores(self, criterion: Criterion) -> dict[str, Tensor]:
-        if criterion == "magnitude":
-            return magnitude_scores(self.model, self.neurons)
+        scorer = self._scorers[criterion]
         if criterion == self.criterion:
-            self._measured.update(self._taylor.unreached)
-        return self._taylor.mean()
+            self._measured.update(scorer.unreached)
+        return scorer.mean()
+
+    def _reset(self) -> None:
+        for scorer in self._scorers.values():
+            scorer.reset()
+
+    def _left_out(self) -> int:
+        """Minibatches that are in no score since the last reset."""
+        return max(scorer.skipped for scorer in self._scorers.values())
 
     def _top(self, scores: Mapping[str, Tensor], keep: int) -> dict[str, Tensor]:
         return top_channels(scores, keep, self._multiplicity, self._min_channels)
@@ -381,7 +392,7 @@ class PruningAwareTraining:
             "skipped": self._skipped,
             "last_scores": {name: score.clone() for name, score in self._last_scores.items()},
             "kept": {name: mask.clone() for name, mask in self.kept.items()},
-            "taylor": self._taylor.state_dict(),
+            **{CRITERIA[name].state: scorer.state_dict() for name, scorer in self._scorers.items()},
             "policy": self.policy.state_dict(),
             "sizes": surgery.sizes(self.model) if self.status == "sparse" else None,
         }
@@ -402,7 +413,8 @@ class PruningAwareTraining:
         self._skipped = state["skipped"]
         self._last_scores = {name: score.clone() for name, score in state["last_scores"].items()}
         self.kept = {name: mask.clone() for name, mask in state["kept"].items()}
-        self._taylor.load_state_dict(state["taylor"])
+        for name, scorer in self._scorers.items():
+            scorer.load_state_dict(state.get(CRITERIA[name].state, {}))
         self.policy.load_state_dict(state["policy"])
         self._loop.close()
         self._factors = {}

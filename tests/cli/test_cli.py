@@ -93,7 +93,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "late epoch":
         ("5 is beyond the schedule of 5 epochs (0 to 4)", [*PRUNED, "--prune-epoch", "5"]),
     "negative epoch":
-        ("epoch: Input should be greater than or equal to 0 (got -1)", [*PRUNED, "--prune-epoch", "-1"]),
+        ("a prune epoch must be a whole number, not negative, got -1", [*PRUNED, "--prune-epoch", "-1"]),
     "no epoch":
         ("--policy epoch needs --prune-epoch", ["run", "--ratio", "0.5", "--policy", "epoch"]),
     "epoch of EPI":
@@ -103,16 +103,30 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "policy without ratio":
         ("--policy random needs --ratio", ["run", "--policy", "random"]),
     "threshold":
-        ("(got 1.5)", ["run", "--ratio", "0.5", "--threshold", "1.5"]),
+        ("threshold must lie in [0, 1], got 1.5", ["run", "--ratio", "0.5", "--threshold", "1.5"]),
     "threshold of an epoch":
         ("--threshold needs", [*PRUNED, "--threshold", "0.5"]),
     "never with a ratio":
         ("--policy never is a dense run: leave out --ratio", [*DENSE, "--ratio", "0.5", "--policy", "never"]),
     "EPI in too few epochs":
-        ("EPI prunes in epoch 11 at the earliest (look-back 5, patience 5), but 'short' ends with epoch 9",
+        ("EPI prunes in epoch 11 at the earliest, but 'short' ends with epoch 9",
          ["run", "--profile", "short", "--ratio", "0.5"]),
     "an architecture that does not fit, of 16 pixels":
         ("takes images of 3 channels, got 1", [*DENSE, "--architecture", "vgg16-bn"]),
+    "criterion":
+        ("unknown criterion 'taylor'; known are gradient, magnitude", [*DENSE, "--criterion", "taylor"]),
+    "policy":
+        ("unknown policy 'soon'; known are epoch, random, epi", [*DENSE, "--policy", "soon"]),
+    "method":
+        ("unknown method 'soon'; known are prunetrain", [*DENSE, "--method", "soon"]),
+    "method with a ratio":
+        ("leave out --ratio", [*PRUNED, "--method", "prunetrain"]),
+    "a method's setting that is missing":
+        ("prunetrain.interval: Field required", [*DENSE, "--method", "prunetrain", "--set", "share=0.2"]),
+    "a setting that the policy lacks":
+        ("--set look_back needs", [*PRUNED, "--set", "look_back=3"]),
+    "a setting without a value":
+        ("--set takes NAME=VALUE, each name once, got 'patience'", [*PRUNED, "--set", "patience"]),
     "seed":
         ("seed: Input should be greater than or equal to 0 (got -1)", [*DENSE, "--seed", "-1"]),
     "missing data":
@@ -190,8 +204,6 @@ def test_data_that_is_missing_says_where_it_should_be(here: Path) -> None:
     ("option", "value"),
     [
         ("--workers", "-1"),
-        ("--criterion", "taylor"),
-        ("--policy", "soon"),
         ("--ratio", "half"),
         ("--sed", "1"),
     ],
@@ -208,7 +220,9 @@ def test_options_that_there_are_not_are_refused(option: str, value: str, here: P
     [
         ({"dataset": "mnist"}, "unknown dataset 'mnist'; known are"),
         ({"architectures": ["resnet9"]}, "unknown architecture 'resnet9'"),
-        ({"tau": {"gradient": 0.9}}, "tau: expected a threshold of each criterion, magnitude has none"),
+        ({"tau": {"snip": 0.9}}, "unknown criterion 'snip'; known are gradient, magnitude"),
+        ({"plugins": ["os.path/"]}, "plugins.0: String should match pattern"),
+        ({"plugins": ["nowhere"]}, "the plugin 'nowhere' cannot be imported: No module named 'nowhere'"),
         ({"recipes": {}}, "recipes: Extra inputs are not permitted"),
     ],
 )
@@ -216,6 +230,14 @@ def test_a_bad_profile_of_ones_own_is_named(changes: dict[str, Any], message: st
     own_profile(here, **changes)
     assert_refused(here, message, "run", "--profile", "mine")
     assert_refused(here, message, "sweep", "--profile", "mine")
+
+
+def test_a_criterion_without_a_threshold_breaks_no_profile(here: Path) -> None:
+    own_profile(here, tau={"gradient": 0.9})
+    given = ["run", "--profile", "mine", "--ratio", "0.5", "--criterion"]
+    message = "EPI has no threshold for 'magnitude': the profile's tau has gradient"
+    assert_refused(here, message, *given, "magnitude")
+    assert pat(*given, "magnitude", "--prune-epoch", "1").exit_code == 0
 
 
 def test_a_profile_that_is_no_yaml_is_one_line(here: Path) -> None:

@@ -29,9 +29,10 @@ from tiny import RECIPE, dense, pruned, recipe
 from torch import Tensor
 from victim import Moment, start
 
+from pat.rivals.prunetrain import PruneTrainSettings
 from pat.saved import _digest, _read_metadata
 from pat.study.plan.profile import load_profile
-from pat.study.plan.spec import EPI, PruneTrain, Pruning, Spec, Variation
+from pat.study.plan.spec import EPI, Pruning, Spec, Variation
 from pat.study.store import Store
 from pat.study.store.publishing import publish
 from pat.study.store.record import Record, provenance, read_record
@@ -117,7 +118,7 @@ CASES = {
     "variation": Case(dense(pruning=at(2, rewind=2, variation=Variation(kind="same", draw=0)))),
     "EPI": Case(dense(pruning=at(0, policy=EARLY))),
     "pretrained": Case(pruned(0, pretrained=True)),
-    "PruneTrain": Case(dense(prunetrain=PruneTrain(share=0.45, interval=1, threshold=0.02))),
+    "PruneTrain": Case(dense(method=PruneTrainSettings(share=0.45, interval=1, threshold=0.02))),
     "trunk": Case(dense(), keep=(1, 2, 3)),
     "trunk again": Case(dense(), keep=(1, 2, 3), lost=(1, 2)),
     "images": Case(dense(), images="in memory"),

@@ -35,10 +35,11 @@ from pat.files import paths
 from pat.files.errors import DataError, explain
 from pat.files.plain import read_json, shown
 from pat.files.sealed import checksum
+from pat.rivals.prunetrain import PruneTrainSettings
 from pat.saved import _digest
 from pat.study.claims.claims import Claims, load_claims
 from pat.study.plan.profile import Profile, load_profile
-from pat.study.plan.spec import EPI, Neurons, PruneTrain, Pruning, Spec, Variation
+from pat.study.plan.spec import EPI, Neurons, Pruning, Spec, Variation
 from pat.study.runs.console import Console
 from pat.study.store import Store, measured
 from pat.study.store.bench import read_bench, write_bench
@@ -232,7 +233,7 @@ SPECS = [
           pruning=Pruning(criterion="magnitude", ratio=0.3, policy=EPI(threshold=0.9, fallback=3))),
     pruned(1, pruning=pruned(1).pruning.model_copy(  # type: ignore[union-attr]
         update={"rewind": 1, "variation": Variation(kind="other", draw=3)})),
-    dense(prunetrain=PruneTrain(share=0.2, interval=2, threshold=1e-4), neurons=Neurons(count="unit")),
+    dense(method=PruneTrainSettings(share=0.2, interval=2, threshold=1e-4), neurons=Neurons(count="unit")),
 ]  # fmt: skip
 
 

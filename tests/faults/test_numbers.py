@@ -20,7 +20,8 @@ from typer.testing import CliRunner, Result
 
 from pat.cli import app
 from pat.files.errors import DataError
-from pat.study.plan.spec import Neurons, PruneTrain, Spec
+from pat.rivals.prunetrain import PruneTrainSettings
+from pat.study.plan.spec import Neurons, Spec
 from pat.study.runs import building
 from pat.study.runs.building import check
 from pat.study.runs.run import run
@@ -179,10 +180,10 @@ def test_a_learning_rate_that_diverges(bench: "Tally", store: Store) -> None:
     ended = set()
     for trial, rate in enumerate(RATES[: bench.pick(4, len(RATES))]):
         settings = recipe(**SHORT, learning_rate=rate)
-        rival = PruneTrain(share=0.2, interval=1, threshold=1e-3)
+        rival = PruneTrainSettings(share=0.2, interval=1, threshold=1e-3)
         specs = [dense(recipe=settings), pruned(1, "magnitude", recipe=settings), pruned(0, recipe=settings)]
         specs += [
-            dense(prunetrain=rival, recipe=settings),
+            dense(method=rival, recipe=settings),
             pruned(1, recipe=recipe(**SHORT, learning_rate=rate, precision="bf16")),
             pruned(1, recipe=recipe(**SHORT, learning_rate=rate, precision="fp16")),
         ]
@@ -238,9 +239,9 @@ def test_a_ratio_that_leaves_no_path(bench: "Tally", store: Store) -> None:
 
 def test_a_rival_that_empties_everything(bench: "Tally", store: Store) -> None:
     for share, threshold in ((0.99, 1e3), (0.999999, 1e30), (0.5, 1e10))[: bench.pick(1, 3)]:
-        rival = PruneTrain(share=share, interval=1, threshold=threshold)
+        rival = PruneTrainSettings(share=share, interval=1, threshold=threshold)
         with bench.trial("numbers", "a group lasso that empties all layers"):
-            record = kept(run(dense(prunetrain=rival, recipe=recipe(**SHORT)), store), store)
+            record = kept(run(dense(method=rival, recipe=recipe(**SHORT)), store), store)
             assert record.status == "collapsed"
             assert "emptied the last path" in (record.reason or "")
 
@@ -306,7 +307,9 @@ KINDS: dict[str, Callable[..., Spec]] = {
     "dense": dense,
     "gradient": lambda **changes: pruned(1, **changes),
     "magnitude": lambda **changes: pruned(0, "magnitude", **changes),
-    "rival": lambda **changes: dense(prunetrain=PruneTrain(share=0.2, interval=1, threshold=1e-3), **changes),
+    "rival": lambda **changes: dense(
+        method=PruneTrainSettings(share=0.2, interval=1, threshold=1e-3), **changes
+    ),
 }
 
 

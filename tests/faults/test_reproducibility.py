@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from pat.cli import app
 from pat.files import paths
+from pat.rivals.prunetrain import PruneTrainSettings
 from pat.study.plan.profile import load_profile
-from pat.study.plan.spec import EPI, METHOD_VERSION, LatencyAware, PruneTrain, Pruning, Spec, Variation
+from pat.study.plan.spec import EPI, METHOD_VERSION, LatencyAware, Pruning, Spec, Variation
 from pat.study.runs import latency_tables as tables
 from pat.study.runs.run import run
 from pat.study.runs.sweep import How, sweep
@@ -46,7 +47,7 @@ KINDS = {
     "a lottery ticket": ticket(),
     "another mask of the same structure": ticket(variation=Variation(kind="same", draw=1)),
     "a pretrained network": pruned(0, recipe=SHORT, pretrained=True),
-    "PruneTrain": dense(recipe=SHORT, prunetrain=PruneTrain(share=0.4, interval=1, threshold=0.02)),
+    "PruneTrain": dense(recipe=SHORT, method=PruneTrainSettings(share=0.4, interval=1, threshold=0.02)),
     "a run that fails": pruned(1, recipe=recipe(learning_rate=1e30)),
     "a run that collapses": pruned(1, "magnitude", 0.95, recipe=SHORT),
 }

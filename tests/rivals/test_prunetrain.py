@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from pat import LayerCollapse, surgery
 from pat.channels import trace
 from pat.files import paths
-from pat.rivals.lasso import GroupLasso
-from pat.rivals.prunetrain import PruneTrain, starting_loss
+from pat.rivals.prunetrain import GroupLasso, PruneTrain, starting_loss
 from pat.training import models
 from pat.training.data import load_manifest, open_dataset
 from pat.training.trainer import Trainer

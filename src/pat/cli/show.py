@@ -10,6 +10,21 @@ if TYPE_CHECKING:
     from pat.study.store.record import Record
 
 
+def print_methods(console: Console) -> None:
+    """Criteria, policies and methods: name, settings with their defaults, source."""
+    from pat.criteria import CRITERIA
+    from pat.methods import METHODS
+    from pat.policy import POLICIES
+
+    table = Table("", "name", "settings", "source")
+    for name, criterion in CRITERIA.items():
+        table.add_row("criterion", name, "", criterion.source)
+    for registry in (POLICIES, METHODS):
+        for name, entry in registry.items():
+            table.add_row(registry.kind, name, ", ".join(entry.takes()), entry.source)
+    console.print(table)
+
+
 def print_record(record: "Record", console: Console) -> None:
     result, cost, origin = record.result, record.cost, record.provenance
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -22,8 +37,8 @@ def print_record(record: "Record", console: Console) -> None:
     if result is not None:
         when = "never" if result.prune_epoch is None else f"in epoch {result.prune_epoch}"
         policy = record.spec.pruning.policy if record.spec.pruning else None
-        if result.prune_epoch is None and policy is not None and policy.kind == "epi":
-            when = f"never: EPI did not trigger (threshold {policy.threshold:g})"
+        if result.prune_epoch is None and policy is not None and policy.watches:
+            when = f"never: {policy.silent()}"
         table.add_row("pruned", when)
         table.add_row("test accuracy", f"{result.test_accuracy:.2f} %")
         table.add_row("validation", f"{result.validation_accuracy:.2f} %")

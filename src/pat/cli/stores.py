@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from pat.cli.options import AS_PATH, FAILED, FOLDER, StoreFolder, clear_errors
-from pat.cli.show import print_record
+from pat.cli.show import print_methods, print_record
 from pat.files import paths
 from pat.files.plain import printable
 from pat.study.runs.console import Console
@@ -119,13 +119,15 @@ def compare(
 
 
 def show(
-    run_id: Annotated[str, typer.Argument(help="Id of a run, or its first digits.")],
+    run_id: Annotated[str, typer.Argument(help="Id of a run, or its first digits; or 'methods'.")],
     store: StoreFolder = paths.STORE,
 ) -> None:
-    """Everything that a record says of one run."""
+    """Everything that a record says of one run; or which criteria, policies and methods there are."""
     from pat.study.store import open_store
 
     with clear_errors():
+        if run_id == "methods":
+            return print_methods(Console())
         found = [r for r in open_store(store).records() if r.id.startswith(run_id)]
         if len(found) != 1:
             problem = "no run" if not found else f"{len(found)} runs"

@@ -1,8 +1,8 @@
 """Commands that train: one run, or a sweep of many."""
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,32 +30,35 @@ if TYPE_CHECKING:
     from pat.study.plan.spec import Spec
 
 
-class Criterion(StrEnum):
-    gradient = "gradient"
-    magnitude = "magnitude"
-
-
-class When(StrEnum):
-    never = "never"
-    epoch = "epoch"
-    random = "random"
-    epi = "epi"
+NEVER = "never"
+"""As a policy: the dense run."""
+FLAGS = {"epoch": "--prune-epoch", "threshold": "--threshold"}
+"""Settings of policies that have an option of their own."""
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the policy or method; may be repeated."),
+]
 
 
 def run(
     profile: Profile = "digits",
     architecture: Annotated[str | None, typer.Option(help="Network; the profile's first by default.")] = None,
-    criterion: Annotated[Criterion, typer.Option(help="Importance of channels.")] = Criterion.gradient,
+    criterion: Annotated[
+        str, typer.Option(help="Importance of channels; 'pat show methods' lists all, as for the next two.")
+    ] = "gradient",
     ratio: Annotated[
         float | None, typer.Option(help="Share of neurons to remove, in [0, 1); without it the run is dense.")
     ] = None,
     policy: Annotated[
-        When | None, typer.Option(help="When to prune; 'epoch' if --prune-epoch is given, else 'epi'.")
+        str | None,
+        typer.Option(help="When to prune: 'never', or 'epoch' if --prune-epoch is given, else 'epi'."),
     ] = None,
+    method: Annotated[str | None, typer.Option(help="Another method that prunes while it trains.")] = None,
     prune_epoch: Annotated[
         int | None, typer.Option(help="Epoch in which to prune, from 0 (= at initialisation).")
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="EPI's tau; the profile's by default.")] = None,
+    settings: Settings = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     store: StoreFolder = paths.STORE,
     data: DataFolder = paths.DATA,
@@ -78,7 +81,9 @@ def run(
     with clear_errors():
         until = _deadline(budget)
         chosen = _profile(profile, device)
-        spec = _specified(chosen, architecture, criterion, ratio, policy, prune_epoch, threshold, seed)
+        given = {"epoch": prune_epoch, "threshold": threshold, **_settings(settings or [])}
+        options = {name: value for name, value in given.items() if value is not None}
+        spec = _specified(chosen, architecture, criterion, ratio, policy, method, options, seed)
         target = open_store(store)
         if isinstance(target, Published):
             raise ValueError(f"{store} holds published records; name another --store to train into")
@@ -118,14 +123,31 @@ def _profile(name: str, device: str | None) -> "Scale":
     return chosen if device is None else chosen.model_copy(update={"device": str(device)})
 
 
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """What ``--set NAME=VALUE`` says; values as in YAML.
+
+    Raises:
+        ValueError: for another form, or one name twice.
+    """
+    from pat.files.plain_yaml import load_yaml
+
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name.isidentifier() and equals) or name in given:
+            raise ValueError(f"--set takes NAME=VALUE, each name once, got {pair!r}")
+        given[name] = load_yaml(value)
+    return given
+
+
 def _specified(
     chosen: "Scale",
     architecture: str | None,
-    criterion: Criterion,
+    criterion: str,
     ratio: float | None,
-    policy: When | None,
-    prune_epoch: int | None,
-    threshold: float | None,
+    policy: str | None,
+    method: str | None,
+    options: Mapping[str, Any],
     seed: int,
 ) -> "Spec":
     """The run that the options of ``pat run`` name.
@@ -133,38 +155,34 @@ def _specified(
     Raises:
         ValueError: for options that do not go together.
     """
-    from pat.study.plan.spec import EPI, AtEpoch, PolicySpec, RandomEpoch
+    from pat.criteria import CRITERIA
+    from pat.methods import METHODS
+    from pat.policy import POLICIES
 
-    when = policy or (When.epoch if prune_epoch is not None else When.epi)
-    dense = ratio is None or when == When.never
-    if prune_epoch is not None and (dense or when != When.epoch):
-        raise ValueError("--prune-epoch needs --ratio, and no other --policy than 'epoch'")
-    if threshold is not None and (dense or when != When.epi):
-        raise ValueError("--threshold needs --ratio, and no other --policy than 'epi'")
-    if ratio is not None and when == When.never:
-        raise ValueError("--policy never is a dense run: leave out --ratio")
-    if ratio is None and policy not in (None, When.never):
+    CRITERIA.find(criterion)
+    of_run: dict[str, Any] = {"architecture": architecture, "seed": seed}
+    if method is not None:
+        if ratio is not None or policy is not None:
+            raise ValueError("--method prunes by rules of its own: leave out --ratio and --policy")
+        METHODS.find(method)
+        return chosen.spec(**of_run | {method: dict(options)})
+    when = policy or ("epoch" if "epoch" in options else "epi")
+    if ratio is not None and when == NEVER:
+        raise ValueError(f"--policy {NEVER} is a dense run: leave out --ratio")
+    entry = None if when == NEVER else POLICIES.find(when)
+    if ratio is None and policy is not None and entry is not None:
         raise ValueError(f"--policy {when} needs --ratio, the share of neurons to remove")
-    choice: PolicySpec
-    if when == When.epoch:
-        if prune_epoch is None:
-            raise ValueError("--policy epoch needs --prune-epoch")
-        choice = AtEpoch(epoch=prune_epoch)
-    elif when == When.random:
-        choice = RandomEpoch(high=chosen.recipe.epochs // 3)
-    else:
-        tau = chosen.tau[criterion.value] if threshold is None else threshold
-        choice = EPI(threshold=tau, look_back=chosen.tracking.look_back, patience=chosen.patience)
-        earliest = choice.look_back + choice.patience + 1
-        if not dense and earliest >= chosen.recipe.epochs:
-            raise ValueError(
-                f"EPI prunes in epoch {earliest} at the earliest (look-back {choice.look_back}, "
-                f"patience {choice.patience}), but {chosen.name!r} ends with epoch {chosen.recipe.epochs - 1}"
-            )
-    if dense:
-        return chosen.spec(architecture=architecture, seed=seed)
+    for name in options:
+        if ratio is None or entry is None or name not in entry.takes():
+            option = FLAGS.get(name, f"--set {name}")
+            raise ValueError(f"{option} needs --ratio, and no other --policy than one with such a setting")
+    if ratio is None or entry is None:
+        return chosen.spec(**of_run)
+    for name, needed in entry.takes().items():
+        if needed and name not in options and name not in entry.usual:
+            raise ValueError(f"--policy {when} needs {FLAGS.get(name, f'--set {name}=...')}")
     return chosen.spec(
-        architecture=architecture, seed=seed, criterion=criterion.value, ratio=ratio, policy=choice
+        **of_run, criterion=criterion, ratio=ratio, policy=chosen.policy(when, criterion, options)
     )
 
 

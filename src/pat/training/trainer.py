@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pat import cost
 from pat.importance import NoScores
-from pat.pruner import EpochReport, LayerCollapse, PruningAwareTraining
-from pat.rivals.prunetrain import PruneTrain
+from pat.methods import Pruner
+from pat.pruner import EpochReport, LayerCollapse
 from pat.training.data import ImageDataset
 from pat.training.data.draws import generator_for
 from pat.training.data.manifest import SplitName
@@ -22,7 +22,6 @@ from pat.training.recipe import Recipe
 from pat.training.step import Capture, Step
 from pat.training.tracking import StabilityTracker
 
-Pruner = PruningAwareTraining | PruneTrain
 _STEPS_BETWEEN_CHECKS = 100  # reading the loss waits for the device
 
 
@@ -157,7 +156,7 @@ class Trainer:
             group["lr"] = rate
         try:
             loss, accuracy = self._steps(epoch)
-            report = self.pruner.end_epoch()
+            report = self.pruner.end_epoch(loss)
             tracked = self._track(report)
         except NoScores as error:
             raise TrainingFailed(f"epoch {epoch}: {error}") from error

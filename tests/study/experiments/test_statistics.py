@@ -13,6 +13,7 @@ from test_analysis import epoch, scored
 from test_record import ORIGIN, example
 from tiny import recipe
 
+from pat.rivals.prunetrain import PruneTrainSettings
 from pat.stability import similarity
 from pat.study.analysis.regret import policy_regret
 from pat.study.claims import statistics
@@ -20,7 +21,7 @@ from pat.study.experiments import stages
 from pat.study.experiments.evidence import Evidence, Sample, paired
 from pat.study.plan.profile import Cells, Contrast, Profile, load_profile
 from pat.study.plan.settings import Experiments, Pretrained, Rival, Steps, Tickets, Variations
-from pat.study.plan.spec import EPI, AtEpoch, PruneTrain, Spec, Tracking, Variation
+from pat.study.plan.spec import EPI, AtEpoch, Spec, Tracking, Variation
 from pat.study.store.record import CostRecord, MissingRun, Record, Result
 from pat.study.store.speeds import Seconds, Session, Speeds, StepTime, network_key, write_speeds
 
@@ -489,7 +490,9 @@ def test_timed_steps_name_their_file(tmp_path: Path) -> None:
 
 def test_prunetrain_is_compared_at_the_share_that_removes_as_much() -> None:
     own = Rival(shares=(0.2,), interval=2, threshold=0.02, ratio=0.5, seeds=(0,))
-    theirs = spec(None).model_copy(update={"prunetrain": PruneTrain(share=0.2, interval=2, threshold=0.02)})
+    theirs = spec(None).model_copy(
+        update={"method": PruneTrainSettings(share=0.2, interval=2, threshold=0.02)}
+    )
     records = [
         settled(0),
         priced(scored(spec(3), 70.0), 40, 0.65).model_copy(update={"history": ()}),

@@ -12,11 +12,13 @@ from tiny import dense, pruned, recipe
 
 from pat.files.errors import explain
 from pat.files.sealed import canonical
+from pat.rivals.prunetrain import PruneTrainSettings
 from pat.study.plan.spec import EPI, AtEpoch, Neurons, Pruning, RandomEpoch, Spec, Tracking
 from pat.study.store import Store
 from pat.study.store.record import read_record, write_record
 from pat.training.recipe import Recipe
 
+METHOD = PruneTrainSettings(share=0.2, interval=1, threshold=0.1)
 GOLDEN = Path(__file__).parent / "golden" / "spec_ids.txt"
 
 
@@ -180,19 +182,37 @@ BAD: dict[str, tuple[Any, str]] = {
     "ratio of 1": (lambda: pruned(1, ratio=1.0), r"ratio: .*less than 1 \(got 1.0\)"),
     "negative ratio": (lambda: pruned(1, ratio=-0.1), r"ratio: .*greater than or equal to 0 \(got -0.1\)"),
     "ratio not a number": (lambda: pruned(1, ratio=float("nan")), r"ratio: .*\(got nan\)"),
-    "criterion": (lambda: pruned(1, "taylor"), r"criterion: .*'gradient' or 'magnitude'.*'taylor'"),
+    "criterion": (
+        lambda: pruned(1, "taylor"),
+        "criterion: unknown .*'taylor'; known are gradient, magnitude",
+    ),
     "late": (lambda: pruned(4), r"pruning.policy.epoch: 4 is beyond the schedule of 4 epochs \(0 to 3\)"),
-    "negative epoch": (lambda: pruned(-1), r"epoch: .*greater than or equal to 0 \(got -1\)"),
-    "range": (lambda: with_policy(RandomEpoch(high=4)), r"range 0 to 4 does not lie in 0 to 3"),
-    "empty range": (lambda: with_policy(RandomEpoch(low=3, high=2)), r"range 3 to 2 does not lie"),
+    "negative epoch": (lambda: with_policy({"kind": "epoch", "epoch": -1}), "not negative, got -1"),
+    "range": (lambda: with_policy(RandomEpoch(high=4)), r"policy.high: 4 is beyond .* \(0 to 3\)"),
+    "empty range": (
+        lambda: with_policy({"kind": "random", "low": 3, "high": 2}),
+        r"low <= high, got \[3, 2\]",
+    ),
+    "no range": (lambda: with_policy({"kind": "random"}), "low <= high"),
     "fallback": (lambda: with_policy(EPI(threshold=0.9, fallback=4)), r"fallback: 4 is beyond .* 4 epochs"),
-    "threshold": (lambda: EPI(threshold=1.1), r"threshold: .*\(got 1.1\)"),
+    "threshold": (lambda: with_policy({"kind": "epi", "threshold": 1.1}), r"lie in \[0, 1\], got 1.1"),
+    "no threshold": (lambda: with_policy({"kind": "epi"}), "threshold: Field required"),
+    "setting": (lambda: with_policy({"kind": "epoch", "epoch": 1, "low": 0}), "low: Extra inputs"),
     "seed": (lambda: dense(seed=-1), r"seed: .*\(got -1\)"),
     "threads": (lambda: dense(threads=0), r"threads: .*\(got 0\)"),
     "device": (lambda: dense(device="tpu"), r"device: .*'cpu' or 'cuda'.*\(got 'tpu'\)"),
     "unknown field": (lambda: dense(sed=1), r"sed: Extra inputs are not permitted \(got 1\)"),
     "watched ratio": (lambda: Tracking(ratios=(0.5, 1.0)), r"ratios.1: .*\(got 1.0\)"),
-    "policy": (lambda: with_policy({"kind": "soon"}), r"policy: .*'epoch', 'random', 'epi'"),
+    "policy": (
+        lambda: with_policy({"kind": "soon"}),
+        "policy: unknown .*'soon'; known are epoch, random, epi",
+    ),
+    "no policy": (lambda: with_policy(3), "policy: expected a kind, one of epoch, random, epi"),
+    "method": (
+        lambda: dense(prunetrain={"share": 2.0, "interval": 1, "threshold": 0.1}),
+        "share must lie in",
+    ),
+    "two methods": (lambda: dense(prunetrain={}, method=METHOD), "expected one method"),
 }
 
 

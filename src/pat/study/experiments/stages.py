@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from pat.rivals.prunetrain import PruneTrainSettings
 from pat.study.analysis.picks import pick
 from pat.study.analysis.regret import picks_specs
 from pat.study.experiments.pretrained.runs import epochs_of_equal_time
 from pat.study.experiments.window.tables import window_specs
 from pat.study.plan.profile import Profile
 from pat.study.plan.settings import Experiments
-from pat.study.plan.spec import EPI, AtEpoch, LatencyAware, Neurons, PruneTrain, Pruning, Spec, Variation
+from pat.study.plan.spec import EPI, AtEpoch, LatencyAware, Neurons, Pruning, Spec, Variation
 from pat.study.runs.latency_tables import table_of
 from pat.study.runs.sweep import ALONE, How, sweep
 from pat.study.store import AnyStore
@@ -186,12 +187,12 @@ def _by_epi(profile: Profile, seed: int, criterion: str, ratio: float, epochs: i
     """A run on a schedule of another length, pruned by EPI or else at a third of it."""
     recipe = profile.recipe.model_copy(update={"epochs": epochs})
     policy = EPI(
-        threshold=profile.tau[criterion],  # type: ignore[index]
+        threshold=profile.tau[criterion],
         look_back=profile.tracking.look_back,
         patience=profile.patience,
         fallback=epochs // 3,
     )
-    pruning = Pruning(criterion=criterion, ratio=ratio, policy=policy)  # type: ignore[arg-type]
+    pruning = Pruning(criterion=criterion, ratio=ratio, policy=policy)
     return profile.spec(seed=seed, pruning=pruning, recipe=recipe)
 
 
@@ -210,9 +211,7 @@ def _rival(profile: Profile, settings: Experiments, records: Sequence[Record]) -
     own = settings.prunetrain
     assert own is not None
     return _dense(profile, settings, own.seeds) + [
-        profile.spec(
-            seed=seed, prunetrain=PruneTrain(share=share, interval=own.interval, threshold=own.threshold)
-        )
+        profile.spec(seed=seed, method=PruneTrainSettings(share, own.interval, own.threshold))
         for share in own.shares
         for seed in own.seeds
     ]

@@ -1,15 +1,18 @@
 """Profiles: a data set, architectures and a recipe as one scale; YAML in, specs out."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
-from pat.criteria import CRITERIA, Criterion
+from pat.criteria import Criterion
 from pat.files import paths
 from pat.files.errors import explain, naming
 from pat.files.plain_yaml import read_mapping
+from pat.policy import POLICIES, NamedPolicy
+from pat.registry import load
+from pat.study.plan.options import validated
 from pat.study.plan.settings import Experiments, Window
 from pat.study.plan.spec import (
     METHOD_VERSION,
@@ -57,6 +60,20 @@ class Contrast(Frozen):
     """"After a few epochs", from one epoch to another, where no single one is meant."""
 
 
+class Thresholds(dict[str, float]):
+    """EPI's threshold of each criterion that has one."""
+
+    def __missing__(self, criterion: str) -> float:
+        known = ", ".join(self) or "none"
+        raise ValueError(f"EPI has no threshold for {criterion!r}: the profile's tau has {known}")
+
+
+class _Plugins(BaseModel):
+    """What of a profile is read first."""
+
+    plugins: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...] = ()
+
+
 class Profile(Frozen):
     """One scale of the study."""
 
@@ -64,6 +81,8 @@ class Profile(Frozen):
     """The file's name."""
     recorded_as: str | None = Field(default=None, pattern=NAME)
     """The profile's name when its records were made, where that was another: it is a part of their ids."""
+    plugins: tuple[str, ...] = ()
+    """Modules that register criteria, policies or methods: installed ones, or files beside the profile's."""
     title: str
     """For people."""
     purpose: str
@@ -80,8 +99,8 @@ class Profile(Frozen):
     """What counts as a neuron."""
     tracking: Tracking
     """What is watched in dense epochs."""
-    tau: dict[Criterion, Annotated[float, Field(ge=0, le=1)]]
-    """The EPI threshold of each criterion."""
+    tau: Annotated[dict[Criterion, Annotated[float, Field(ge=0, le=1)]], AfterValidator(Thresholds)]
+    """The EPI threshold of each criterion that EPI is to decide by; tables have these criteria."""
     patience: int = Field(default=5, ge=0)
     """Earlier values that EPI must not be under (5 in Algorithm 2)."""
     contrast: Contrast
@@ -124,12 +143,33 @@ class Profile(Frozen):
                 )
         return self
 
-    @field_validator("tau")
-    @classmethod
-    def _complete(cls, value: dict[Criterion, float]) -> dict[Criterion, float]:
-        if missing := [name for name in CRITERIA if name not in value]:
-            raise ValueError(f"expected a threshold of each criterion, {missing[0]} has none")
-        return value
+    def policy(self, kind: str, criterion: str, given: Mapping[str, Any]) -> NamedPolicy:
+        """A policy for this profile's runs.
+
+        Args:
+            kind: its name in :data:`pat.policy.POLICIES`.
+            criterion: what the runs are pruned by.
+            given: settings; of the others some have a usual value here, see
+                :class:`~pat.policy.NamedPolicy`.
+
+        Raises:
+            ValueError: for an unknown policy, settings that it does not take, or one that cannot prune
+                within the schedule.
+        """
+        entry, epochs = POLICIES.find(kind), self.recipe.epochs
+        usual: dict[str, Callable[[], Any]] = {
+            "threshold": lambda: self.tau[criterion],
+            "look_back": lambda: self.tracking.look_back,
+            "patience": lambda: self.patience,
+            "high": lambda: epochs // 3,
+        }
+        chosen = validated(entry, {n: usual[n]() for n in entry.usual if n not in given} | {**given})
+        if chosen.earliest >= epochs:
+            raise ValueError(
+                f"{chosen.title} prunes in epoch {chosen.earliest} at the earliest, but {self.name!r} ends "
+                f"with epoch {epochs - 1}"
+            )
+        return chosen
 
     @property
     def recorded(self) -> str:
@@ -268,7 +308,9 @@ def _folders() -> list[Path]:
 
 def _read(file: Path) -> Profile:
     with naming(f"profile {file}", storage=True):
-        profile = Profile.model_validate({"name": file.stem, **read_mapping(file)})
+        content = read_mapping(file)
+        load(_Plugins.model_validate(content).plugins, file.parent)  # what follows may name what they have
+        profile = Profile.model_validate({"name": file.stem, **content})
         if profile.name != file.stem:
             raise ValueError(f"name: {profile.name!r} is not the file's name")
     return profile

@@ -1,20 +1,41 @@
 """Specs: what a run is, frozen and validated; its id is a hash of what it says."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
-from pat import policy as policies
 from pat.criteria import Criterion
 from pat.files.sealed import checksum
+from pat.methods import METHODS, Method
+from pat.policy import EPI, POLICIES, AtEpoch, NamedPolicy, RandomEpoch
+from pat.rivals.prunetrain import PruneTrainSettings
+from pat.study.plan.options import Frozen, validated, written
 from pat.training.recipe import Recipe
+
+__all__ = [
+    "EPI",
+    "METHOD_VERSION",
+    "NAME",
+    "AtEpoch",
+    "Frozen",
+    "LatencyAware",
+    "Neurons",
+    "PolicySpec",
+    "Pruning",
+    "RandomEpoch",
+    "Spec",
+    "Tracking",
+    "Variation",
+]
 
 METHOD_VERSION = 1
 """Raised when the method changes what a run computes, so that old records are not taken for new ones."""
@@ -24,68 +45,50 @@ NAME = r"^[a-z0-9][a-z0-9._-]{0,199}$"
 """Names of profiles, which name folders: nothing in them leads elsewhere."""
 
 
-class Frozen(BaseModel):
-    """Base of everything that is written to disk: unknown fields and NaN are errors."""
+def _read_policy(value: object) -> NamedPolicy:
+    """A policy of the registry that has seen nothing: from one, or from its kind and settings.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class _Policy(Frozen):
-    """Base of the policies: the kind is always written, though it is each one's default."""
-
-    @model_serializer(mode="wrap")
-    def _with_kind(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {"kind": getattr(self, "kind"), **write(self)}  # noqa: B009
-
-
-class AtEpoch(_Policy):
-    """Prune in a fixed epoch; 0 is pruning at initialisation."""
-
-    kind: Literal["epoch"] = "epoch"
-    epoch: int = Field(ge=0)
-    """Counted from 0."""
-
-    def build(self, seed: int) -> policies.Policy:
-        return policies.AtEpoch(self.epoch)
+    Raises:
+        ValueError: for an unknown kind, or settings that it does not take.
+    """
+    if isinstance(value, NamedPolicy):
+        return validated(POLICIES.find(value.kind), value.options())
+    if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
+        raise ValueError(f"expected a kind, one of {', '.join(POLICIES)}, and its settings")
+    options = {name: option for name, option in value.items() if name != "kind"}
+    return validated(POLICIES.find(value["kind"]), options)
 
 
-class RandomEpoch(_Policy):
-    """Prune in an epoch drawn from the run's seed."""
-
-    kind: Literal["random"] = "random"
-    low: int = Field(default=0, ge=0)
-    """First epoch of the range."""
-    high: int = Field(ge=0)
-    """Last epoch of the range, inclusive."""
-
-    def build(self, seed: int) -> policies.Policy:
-        import torch
-
-        generator = torch.Generator()
-        generator.manual_seed(seed)
-        return policies.RandomEpoch(self.low, self.high, generator)
+def _write_policy(policy: NamedPolicy, info: SerializationInfo) -> dict[str, Any]:
+    return {"kind": policy.kind, **written(policy, info)}
 
 
-class EPI(_Policy):
-    """Prune in the epoch after the Early Pruning Indicator triggers."""
+def _read_method(value: object) -> Method:
+    """A method of the registry: from one, or from its name and settings.
 
-    kind: Literal["epi"] = "epi"
-    threshold: float = Field(ge=0, le=1)
-    """tau."""
-    look_back: int = Field(default=5, ge=1)
-    """r of Eq. 6."""
-    patience: int = Field(default=5, ge=0)
-    """Earlier values that EPI_t must not be under."""
-    history: Literal["full", "available"] = "full"
-    """Whether early epochs with a short history count."""
-    fallback: int | None = Field(default=None, ge=0)
-    """Epoch to prune in if it has not triggered before."""
+    Raises:
+        ValueError: for an unknown name, or settings that it does not take.
+    """
+    match value:
+        case Method():
+            name, options = value.name, value.options()
+        case (str(name), Mapping() as options):
+            pass
+        case _:
+            raise ValueError(f"expected a method's name and settings, got {value!r}")
+    try:
+        return validated(METHODS.find(name), options)
+    except ValueError as error:
+        raise ValueError(f"{name}.{error}") from None
 
-    def build(self, seed: int) -> policies.Policy:
-        return policies.EPI(self.threshold, self.look_back, self.patience, self.history, self.fallback)
 
+_NO_METHOD = "prunetrain"
+"""Records say null under this name where no other method trains; it was the first there was."""
 
-PolicySpec = Annotated[AtEpoch | RandomEpoch | EPI, Field(discriminator="kind")]
+PolicySpec = Annotated[NamedPolicy, PlainValidator(_read_policy), PlainSerializer(_write_policy)]
+"""One of :data:`pat.policy.POLICIES`, written with its kind."""
+AnyMethod = Annotated[Method, PlainValidator(_read_method), PlainSerializer(written)]
+"""One of :data:`pat.methods.METHODS`."""
 
 
 class Variation(Frozen):
@@ -108,22 +111,11 @@ class LatencyAware(Frozen):
     """Checksum of the latency table; another machine's table is another run."""
 
 
-class PruneTrain(Frozen):
-    """Group lasso from the first step on, emptied channels removed every few epochs (Lym et al. 2019)."""
-
-    share: float = Field(gt=0, lt=1)
-    """rho: the penalty's share of the loss at the start."""
-    interval: int = Field(ge=1)
-    """Epochs between two reconfigurations."""
-    threshold: float = Field(gt=0)
-    """Absolute value under which weights count as zero."""
-
-
 class Pruning(Frozen):
     """What is pruned and when."""
 
     criterion: Criterion
-    """Importance: gradient (Eq. 3) or magnitude (Eq. 2)."""
+    """Importance, one of :data:`pat.criteria.CRITERIA`."""
     ratio: float = Field(ge=0, lt=1)
     """alpha, the share of neurons to remove."""
     policy: PolicySpec
@@ -165,6 +157,14 @@ class Tracking(Frozen):
     """Pruning ratios to follow the structure at."""
     look_back: int = Field(default=5, ge=1)
     """r of Eq. 6."""
+    criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)] = ("gradient", "magnitude")
+    """Criteria to follow it by; that of a pruned run is followed in any case."""
+
+    @model_serializer(mode="wrap")
+    def _as_always(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Records say nothing of the usual criteria."""
+        usual = self.criteria == type(self).model_fields["criteria"].default
+        return {name: value for name, value in write(self).items() if not (usual and name == "criteria")}
 
 
 class Spec(Frozen):
@@ -188,8 +188,8 @@ class Spec(Frozen):
     """None for a run that is not pruned by Algorithm 1."""
     pretrained: bool = False
     """Start from the weights that the dense run of the same recipe ended with: train, prune, finetune."""
-    prunetrain: PruneTrain | None = None
-    """Train by PruneTrain instead."""
+    method: AnyMethod | None = None
+    """Train by another method instead. Written as a field of its name."""
     seed: int = Field(ge=0)
     """Of initialisation, data order, augmentation and dropout."""
     threads: int = Field(default=1, ge=1)
@@ -199,10 +199,28 @@ class Spec(Frozen):
     method_version: int = Field(ge=1)
     """See :data:`METHOD_VERSION`."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_method(cls, content: Any) -> Any:
+        """A method's settings stand in a field of its name, as those of PruneTrain did before others came."""
+        if not isinstance(content, Mapping):
+            return content
+        named = {name: content[name] for name in content if name not in cls.model_fields and name in METHODS}
+        rest = {name: value for name, value in content.items() if name not in named}
+        given = [(name, settings) for name, settings in named.items() if settings is not None]
+        if len(given) + ("method" in rest) > 1:
+            raise ValueError(f"expected one method, got {', '.join(name for name, _ in given)}")
+        return rest | {"method": given[0]} if given else rest
+
+    @model_serializer(mode="wrap")
+    def _method_by_name(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        field = _NO_METHOD if self.method is None else self.method.name
+        return {field if name == "method" else name: value for name, value in write(self).items()}
+
     @model_validator(mode="after")
     def _within_schedule(self) -> Self:
-        if self.prunetrain is not None and (self.pruning is not None or self.pretrained):
-            raise ValueError("prunetrain: a method of its own, without pruning or pretrained")
+        if self.method is not None and (self.pruning is not None or self.pretrained):
+            raise ValueError(f"{self.method.name}: a method of its own, without pruning or pretrained")
         if self.pruning is None:
             return self
         policy, epochs, rewind = self.pruning.policy, self.recipe.epochs, self.pruning.rewind
@@ -212,20 +230,13 @@ class Spec(Frozen):
             raise ValueError("pretrained: does not go with pruning.rewind")
         if rewind is not None and rewind >= epochs:
             raise ValueError(f"pruning.rewind: {rewind} is beyond the schedule of {epochs} epochs")
-        if isinstance(policy, AtEpoch) and policy.epoch >= epochs:
-            raise ValueError(
-                f"pruning.policy.epoch: {policy.epoch} is beyond the schedule of {epochs} epochs "
-                f"(0 to {epochs - 1})"
-            )
-        if isinstance(policy, RandomEpoch) and not policy.low <= policy.high < epochs:
-            raise ValueError(
-                f"pruning.policy: the range {policy.low} to {policy.high} does not lie in 0 to {epochs - 1}"
-            )
-        if isinstance(policy, EPI) and policy.fallback is not None and policy.fallback >= epochs:
-            raise ValueError(
-                f"pruning.policy.fallback: {policy.fallback} is beyond the schedule of {epochs} epochs "
-                f"(0 to {epochs - 1})"
-            )
+        for name in policy.epochs:
+            epoch = getattr(policy, name)
+            if epoch is not None and epoch >= epochs:
+                raise ValueError(
+                    f"pruning.policy.{name}: {epoch} is beyond the schedule of {epochs} epochs "
+                    f"(0 to {epochs - 1})"
+                )
         return self
 
     @property
@@ -237,9 +248,14 @@ class Spec(Frozen):
         return checksum(self.model_dump(mode="json", exclude_defaults=True))
 
     @property
+    def prunetrain(self) -> PruneTrainSettings | None:
+        """The settings of a run by PruneTrain, as its chapter asks for them."""
+        return self.method if isinstance(self.method, PruneTrainSettings) else None
+
+    @property
     def trunk(self) -> "Spec":
         """The dense run that this one shares its dense epochs with."""
-        return self.model_copy(update={"pruning": None, "pretrained": False, "prunetrain": None})
+        return self.model_copy(update={"pruning": None, "pretrained": False, "method": None})
 
     @property
     def needs(self) -> frozenset[int]:
@@ -251,9 +267,9 @@ class Spec(Frozen):
 
     @property
     def experiment(self) -> str:
-        """What kind of run this is: dense, sweep, ticket, variation, latency, pretrained or prunetrain."""
-        if self.prunetrain is not None:
-            return "prunetrain"
+        """Which kind of run: dense, sweep, ticket, variation, latency, pretrained, or a method's name."""
+        if self.method is not None:
+            return self.method.name
         if self.pretrained:
             return "pretrained"
         if self.pruning is None:
@@ -267,19 +283,20 @@ class Spec(Frozen):
     @property
     def prune_epoch(self) -> int | None:
         """The pruning epoch, if the spec alone tells (EPI may trigger before its fall-back epoch)."""
-        if self.pruning is None or isinstance(self.pruning.policy, EPI):
+        if self.pruning is None or self.pruning.policy.watches:
             return None
-        return self.pruning.policy.build(self.seed).prune_epoch
+        return self.pruning.policy.build(self.seed, self.recipe.epochs).prune_epoch
 
     @property
     def title(self) -> str:
         """A short description for people."""
-        if self.prunetrain is not None:
-            what = f"PruneTrain {self.prunetrain.share:g}"
+        if self.method is not None:
+            what = self.method.describe()
         elif self.pruning is None:
             what = "dense"
         else:
-            when = "by EPI" if self.prune_epoch is None else f"at epoch {self.prune_epoch}"
+            policy = self.pruning.policy
+            when = f"by {policy.title}" if self.prune_epoch is None else f"at epoch {self.prune_epoch}"
             what = f"{self.pruning.criterion} {100 * self.pruning.ratio:g} % {when}{_special(self.pruning)}"
         if self.pretrained:
             what += " of the trained network"

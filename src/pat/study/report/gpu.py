@@ -69,7 +69,7 @@ def _rows(profile: Profile, dense: Record, pruned: Sequence[Record]) -> list[dic
             by_cell.setdefault(cell, {})[record.spec.prune_epoch] = record
     rows = []
     for (criterion, ratio), at in by_cell.items():
-        tau = profile.tau[criterion]  # type: ignore[index]
+        tau = profile.tau[criterion]
         epi = pick(dense, criterion, ratio, threshold=tau, profile=profile)
         silent = "" if epi.triggered else ", silent"
         rows.append(

@@ -155,4 +155,4 @@ def dense_key(spec: Spec) -> Hashable:
 def pruned_key(spec: Spec) -> Hashable:
     """What decides how long an epoch after the pruning takes."""
     pruning = spec.pruning
-    return (dense_key(spec), pruning and (pruning.criterion, pruning.ratio), spec.prunetrain)
+    return (dense_key(spec), pruning and (pruning.criterion, pruning.ratio), spec.method)

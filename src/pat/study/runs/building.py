@@ -1,25 +1,24 @@
 """What a spec describes, built: the data set, the network, what prunes it, and its trainer."""
 
 import copy
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from pat.criteria import CRITERIA
 from pat.files import paths
-from pat.policy import AtEpoch, Never
+from pat.methods import Pruner, Start
+from pat.policy import AtEpoch, Never, Policy
 from pat.pruner import PruningAwareTraining
-from pat.rivals.prunetrain import PruneTrain, starting_loss
-from pat.study.plan.spec import PruneTrain as PruneTrainSettings
 from pat.study.plan.spec import Spec
 from pat.study.runs.watcher import SILENT, Watcher
 from pat.training import models
 from pat.training.data import ImageDataset, load_manifest, open_dataset
 from pat.training.step import cuda_graph
 from pat.training.tracking import StabilityTracker
-from pat.training.trainer import Pruner, Trainer
+from pat.training.trainer import Trainer
 
 
 def check(spec: Spec, data: Path = paths.DATA, workers: int = 0) -> None:
@@ -93,11 +92,11 @@ def build_trainer(
     def make_pruner(
         model: nn.Module, optimizer: torch.optim.Optimizer, example: Tensor, steps: int
     ) -> Pruner:
-        if spec.prunetrain is not None:
-            return _rival(spec, spec.prunetrain, model, optimizer, example, dataset)
+        if spec.method is not None:
+            return spec.method.build(_start(spec, model, optimizer, example, steps, dataset))
         pruning = spec.pruning
         # A branch starts where its trunk was dense; how its policy came to the epoch is the trunk's.
-        policy = pruning.policy.build(spec.seed) if pruning else Never()
+        policy: Policy = pruning.policy.build(spec.seed, spec.recipe.epochs) if pruning else Never()
         if pruning and (start_epoch or pruning.rewind is not None):
             policy = AtEpoch(start_epoch)
         return PruningAwareTraining(
@@ -106,14 +105,14 @@ def build_trainer(
             example,
             ratio=pruning.ratio if pruning else 0.0,
             rehearse=False,  # of the study's own networks tests are the rehearsal
-            criterion=pruning.criterion if pruning else "gradient",
+            criterion=pruning.criterion if pruning else spec.tracking.criteria[0],
             policy=policy,
             prune_steps=pruning.steps if pruning else 1,
             steps_per_epoch=steps,
             count=spec.neurons.count,
             keep_stem=spec.neurons.keep_stem,
             min_channels=spec.neurons.min_channels,
-            track=CRITERIA,
+            track=spec.tracking.criteria,
             start_epoch=start_epoch,
         )
 
@@ -133,7 +132,7 @@ def build_trainer(
         dataset,
         spec.recipe,
         make_pruner,
-        make_tracker if spec.prunetrain is None else None,
+        make_tracker if spec.method is None else None,
         seed=spec.seed,
         start_epoch=start_epoch,
         on_epoch=lambda log: watcher.on_epoch(spec, log),
@@ -163,26 +162,30 @@ def _check_batch(spec: Spec, model: nn.Module, dataset: ImageDataset) -> None:
         ) from error
 
 
-def _rival(
+def _start(
     spec: Spec,
-    settings: PruneTrainSettings,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     example: Tensor,
+    steps: int,
     dataset: ImageDataset,
-) -> PruneTrain:
+) -> Start:
     recipe = spec.recipe
-    batches = dataset.train_batches(
-        batch_size=recipe.batch_size, seed=spec.seed, epoch=0, augment=recipe.augment
-    )
-    return PruneTrain(
+
+    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        return dataset.train_batches(
+            batch_size=recipe.batch_size, seed=spec.seed, epoch=epoch, augment=recipe.augment
+        )
+
+    return Start(
         model,
         optimizer,
         example,
-        initial_loss=starting_loss(model, *next(batches), recipe.label_smoothing),
-        share=settings.share,
-        interval=settings.interval,
-        threshold=settings.threshold,
+        steps_per_epoch=steps,
+        epochs=recipe.epochs,
+        seed=spec.seed,
+        batches=batches,
+        label_smoothing=recipe.label_smoothing,
         count=spec.neurons.count,
         keep_stem=spec.neurons.keep_stem,
         min_channels=spec.neurons.min_channels,

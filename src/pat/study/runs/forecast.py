@@ -14,7 +14,7 @@ import torch
 from pat.channels import trace
 from pat.files import paths
 from pat.files.errors import DataError
-from pat.study.plan.spec import EPI, AtEpoch, Spec
+from pat.study.plan.spec import AtEpoch, Spec
 from pat.study.runs.budget import dense_key, pruned_key
 from pat.study.runs.building import build_trainer, check_device, open_data
 from pat.study.runs.measuring import Stepper, network
@@ -241,17 +241,17 @@ def _chain(trunk: Trunk, store: AnyStore, times: "_Times", *, done: bool) -> _Ch
 def _course(spec: Spec) -> tuple[int, int]:
     """The epochs behind a run when it begins, and those behind it when it trains on as a smaller network.
 
-    The pruning epoch itself counts as dense. Of EPI's runs only the earliest epoch is known.
+    The pruning epoch itself counts as dense. Of a policy that watches only the earliest epoch is known.
     """
-    if spec.prunetrain is not None:
+    if spec.method is not None:
         return 0, 0
     assert spec.pruning is not None
     if spec.pruning.rewind is not None:
         return spec.pruning.rewind, spec.pruning.rewind
     policy = spec.pruning.policy
-    at = policy.look_back + policy.patience + 1 if isinstance(policy, EPI) else spec.prune_epoch or 0
+    at = policy.earliest if policy.watches else spec.prune_epoch or 0
     at = min(at + 1, spec.recipe.epochs)
-    return (0 if spec.pretrained or isinstance(policy, EPI) else at - 1), at
+    return (0 if spec.pretrained or policy.watches else at - 1), at
 
 
 class _Times:

@@ -1,9 +1,8 @@
 """One run: a spec in, a record in the store out; goes on from checkpoints, or branches from a dense run."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from pat.study.store import Store
 from pat.study.store.record import CostRecord, Record, Result, command, provenance
 from pat.training import checkpoint
 from pat.training.data import ImageDataset
-from pat.training.epoch import Epoch, finite
+from pat.training.epoch import finite
 from pat.training.repeatable import repeatable
 from pat.training.trainer import Outcome, Trainer, TrainingFailed
 
@@ -221,7 +220,7 @@ def _record(
             prune_epoch=spec.prune_epoch if rewound(spec) else outcome.prune_epoch,
         )
         if outcome.status == "done":  # a collapsed network was never made smaller
-            costs = _costs(spec, outcome, trainer.history)
+            costs = _costs(spec, outcome, trainer)
         reason = outcome.reason
     return Record(
         id=spec.id,
@@ -237,14 +236,13 @@ def _record(
     )
 
 
-def _costs(spec: Spec, outcome: Outcome, history: Sequence[Epoch]) -> CostRecord:
+def _costs(spec: Spec, outcome: Outcome, trainer: Trainer) -> CostRecord:
     """What model and training cost: the pruning epoch counts as dense, and so does all of a pretraining."""
     dense, final, epochs = outcome.dense.macs, outcome.final.macs, spec.recipe.epochs
-    if spec.prunetrain is not None:
-        after = [dense] + [epoch.macs for epoch in history if epoch.macs is not None]
-        removals = [epoch.epoch for epoch in history if epoch.macs is not None]
-        lengths = [b - a for a, b in pairwise([-1, *removals, epochs - 1])]
-        share = sum(macs * length for macs, length in zip(after, lengths, strict=True)) / (dense * epochs)
+    if spec.method is not None:
+        steps = trainer.dataset.steps_per_epoch(spec.recipe.batch_size, spec.recipe.slices)
+        removals = [(epoch.epoch, epoch.macs) for epoch in trainer.history if epoch.macs is not None]
+        share = spec.method.training_share(dense, final, steps, removals, epochs)
     else:
         dense_epochs = epochs if outcome.prune_epoch is None else outcome.prune_epoch + 1
         if spec.pruning is not None and spec.pruning.rewind is not None:

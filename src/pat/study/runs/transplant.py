@@ -70,10 +70,8 @@ def transplant(spec: Spec, trainer: Trainer, store: Store, dataset: ImageDataset
         ended = source.train(until=epoch + 1)
     if ended is not None:
         raise TrainingFailed(f"there is no mask to put on: in epoch {epoch}, {ended.reason}")
-    assert isinstance(source.pruner, PruningAwareTraining)
-    assert isinstance(trainer.pruner, PruningAwareTraining)
     try:
-        trainer.pruner.adopt(_varied(spec, source.pruner))
+        _algorithm1(trainer).adopt(_varied(spec, _algorithm1(source)))
     except (ValueError, LayerCollapse) as error:
         raise TrainingFailed(f"the mask cannot be put on: {error}") from error
 
@@ -85,10 +83,16 @@ def penalise_latency(spec: Spec, trainer: Trainer, store: Store) -> None:
         MissingTable: if the store has not the latency table that the run was specified with.
     """
     wanted = spec.pruning.latency if spec.pruning else None
-    pruner = trainer.pruner
-    if wanted is not None and isinstance(pruner, PruningAwareTraining) and pruner.status != "sparse":
+    if wanted is not None and trainer.pruner.status != "sparse":
+        pruner = _algorithm1(trainer)
         table = find_table(store.root, spec.profile, wanted.table)
         pruner.adjust = LatencyPenalty(trainer.model, pruner.groups, table, wanted.weight)
+
+
+def _algorithm1(trainer: Trainer) -> PruningAwareTraining:
+    """What prunes a run whose spec has a pruning."""
+    assert isinstance(trainer.pruner, PruningAwareTraining)
+    return trainer.pruner
 
 
 def _varied(spec: Spec, pruner: PruningAwareTraining) -> dict[str, Tensor]:

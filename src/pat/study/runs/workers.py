@@ -3,9 +3,17 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import Any
+
+from pat import registry
+
+
+def begin(plugins: Sequence[str]) -> None:
+    """Let a worker know the plugins of the process that started it, and end with it."""
+    registry.load(plugins)
+    follow_parent()
 
 
 def follow_parent() -> None:
@@ -38,4 +46,4 @@ def executor(jobs: int) -> Executor:
     if jobs == 1:
         return _Here()
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=follow_parent)
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=begin, initargs=(registry.plugins(),))

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from pat import surgery
 from pat.channels import ChannelGroup, ChannelGroups, trace
 from pat.pruner import EpochReport, LayerCollapse, Status
-from pat.rivals.lasso import GroupLasso
+from pat.rivals.prunetrain.lasso import GroupLasso
 from pat.structure import channel_counts
 
 
@@ -41,7 +41,8 @@ class PruneTrain:
     ``loss.backward()`` (and unscaling and clipping), :meth:`after_step` after ``optimizer.step()``,
     :meth:`end_epoch` at an epoch's end.
 
-    The loss becomes ``L + lambda sum_g ||w_g||_2`` over the groups of :class:`~pat.rivals.lasso.GroupLasso`.
+    The loss becomes ``L + lambda sum_g ||w_g||_2`` over the groups of
+    :class:`~pat.rivals.prunetrain.GroupLasso`.
     ``lambda = rho L_0 / ((1 - rho) sum_g ||w_g||_2)`` is set once, at the first weights, so that the penalty
     begins as the share rho of the whole loss.
 
@@ -154,8 +155,11 @@ class PruneTrain:
     def after_step(self) -> None:
         """Nothing: no channel is masked. Here for the loop's sake."""
 
-    def end_epoch(self) -> EpochReport:
+    def end_epoch(self, loss: float | None = None) -> EpochReport:
         """Close the epoch; every ``interval`` epochs remove what is empty.
+
+        Args:
+            loss: not looked at.
 
         Returns:
             The epoch's report, also appended to :attr:`reports`.
