@@ -15,7 +15,7 @@ from pat.files import paths
 
 SOURCE = Path(pat.__file__).parent
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "safetensors")
-TRAINING = {f"pat.study.runs.{name}" for name in ("building", "run", "measuring", "transplant")}
+TRAINING = {f"pat.study.runs.{name}" for name in ("building", "forecast", "measuring", "run", "transplant")}
 """The modules of the study that compute with networks."""
 FRONTS = ["pat", "pat.training.data"]
 
