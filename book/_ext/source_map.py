@@ -35,11 +35,18 @@ def folders(source: Path, pages: list[Path]) -> str:
         folder = name.rpartition(".")[0]
         if source.parent.joinpath(*name.split(".")).is_dir():
             titles[name] = f"`{name}`: {says}"
+            lines.setdefault(name, [])
             continue
         shown = f"{{py:mod}}`{name}`" if name in known else f"`{name}`"
         lines.setdefault(folder, []).append(f"- {shown}: {says}")
     return "\n\n".join(
-        "\n".join([f":::{{dropdown}} {titles.get(folder, f'`{folder}`')}", *entries, ":::"])
+        "\n".join(
+            [
+                f":::{{dropdown}} {titles.get(folder, f'`{folder}`')}",
+                *(entries or ["Its folders follow."]),
+                ":::",
+            ]
+        )
         for folder, entries in lines.items()
     )
 

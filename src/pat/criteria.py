@@ -63,6 +63,11 @@ class Importance:
     reads_gradients: bool = True
     state: str = ""
 
+    @property
+    def reads(self) -> str:
+        """What it looks at, for people."""
+        return "gradients" if self.reads_gradients else "weights"
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", self.state or f"scores by {self.name}")
 
@@ -109,6 +114,7 @@ def of_weights(
 
 
 CRITERIA: Registry[Importance] = Registry("criterion")
+"""By name."""
 Criterion = Annotated[str, CRITERIA]
 """A criterion's name."""
 

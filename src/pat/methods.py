@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from pat.channels import ChannelGroup, ChannelGroups
-    from pat.pruner import EpochReport, Status
+    from pat.pruner import EpochReport, PruningAwareTraining, Status
 
 
 class Pruner(Protocol):
@@ -70,6 +70,19 @@ class Start:
     keep_stem: bool
     min_channels: int
 
+    def algorithm1(self, **settings: Any) -> "PruningAwareTraining":
+        """Pruning-aware training, for a method that differs from it in part.
+
+        Args:
+            settings: ``ratio``, ``policy`` and others of :class:`~pat.pruner.PruningAwareTraining`.
+        """
+        from pat.pruner import PruningAwareTraining
+
+        own = {
+            name: getattr(self, name) for name in ("steps_per_epoch", "count", "keep_stem", "min_channels")
+        }
+        return PruningAwareTraining(self.model, self.optimizer, self.example, **own | settings)
+
 
 @dataclass(frozen=True)
 class Method(Settings):
@@ -118,3 +131,4 @@ class Method(Settings):
 
 
 METHODS: Registry[type[Method]] = Registry("method")
+"""By name."""

@@ -102,6 +102,7 @@ class NamedPolicy(Settings):
 
 
 POLICIES: Registry[type[NamedPolicy]] = Registry("policy", by="kind")
+"""By kind."""
 
 
 @POLICIES.register

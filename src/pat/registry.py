@@ -22,6 +22,10 @@ GROUP = "pat"
 _plugins: dict[str, None] = {}
 
 
+class UnknownName(ValueError):
+    """There is no such entry: no file that has been loaded registers it."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Base of entries whose fields are their settings: plain values, with plain defaults."""
@@ -68,10 +72,10 @@ class Registry(Mapping[str, Entry]):
         """The entry of that name.
 
         Raises:
-            ValueError: listing the known ones.
+            UnknownName: listing the known ones.
         """
         if name not in self:
-            raise ValueError(f"unknown {self.kind} {name!r}; known are {', '.join(self)}")
+            raise UnknownName(f"unknown {self.kind} {name!r}; known are {', '.join(self)}")
         return self[name]
 
     def __getitem__(self, name: str) -> Entry:

@@ -18,7 +18,7 @@ def print_methods(console: Console) -> None:
 
     table = Table("", "name", "settings", "source")
     for name, criterion in CRITERIA.items():
-        table.add_row("criterion", name, "", criterion.source)
+        table.add_row("criterion", name, f"reads {criterion.reads}", criterion.source)
     for registry in (POLICIES, METHODS):
         for name, entry in registry.items():
             table.add_row(registry.kind, name, ", ".join(entry.takes()), entry.source)

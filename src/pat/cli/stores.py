@@ -121,13 +121,17 @@ def compare(
 def show(
     run_id: Annotated[str, typer.Argument(help="Id of a run, or its first digits; or 'methods'.")],
     store: StoreFolder = paths.STORE,
+    profile: Annotated[str | None, typer.Option(help="Load this profile's plugins.")] = None,
 ) -> None:
     """Everything that a record says of one run; or which criteria, policies and methods there are."""
+    from pat.study.plan.profile import load_profile
     from pat.study.store import open_store
 
     with clear_errors():
+        if profile is not None:
+            load_profile(profile)
         if run_id == "methods":
-            return print_methods(Console())
+            return print_methods(Console(width=None if sys.stdout.isatty() else 140))
         found = [r for r in open_store(store).records() if r.id.startswith(run_id)]
         if len(found) != 1:
             problem = "no run" if not found else f"{len(found)} runs"

@@ -42,7 +42,7 @@ class PruneTrain:
     :meth:`end_epoch` at an epoch's end.
 
     The loss becomes ``L + lambda sum_g ||w_g||_2`` over the groups of
-    :class:`~pat.rivals.prunetrain.GroupLasso`.
+    :class:`~pat.rivals.prunetrain.lasso.GroupLasso`.
     ``lambda = rho L_0 / ((1 - rho) sum_g ||w_g||_2)`` is set once, at the first weights, so that the penalty
     begins as the share rho of the whole loss.
 

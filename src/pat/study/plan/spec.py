@@ -76,8 +76,9 @@ def _read_method(value: object) -> Method:
             pass
         case _:
             raise ValueError(f"expected a method's name and settings, got {value!r}")
+    entry = METHODS.find(name)
     try:
-        return validated(METHODS.find(name), options)
+        return validated(entry, options)
     except ValueError as error:
         raise ValueError(f"{name}.{error}") from None
 
@@ -205,7 +206,8 @@ class Spec(Frozen):
         """A method's settings stand in a field of its name, as those of PruneTrain did before others came."""
         if not isinstance(content, Mapping):
             return content
-        named = {name: content[name] for name in content if name not in cls.model_fields and name in METHODS}
+        others = content.keys() - cls.model_fields.keys()
+        named = {n: v for n, v in content.items() if n in others and (n in METHODS or isinstance(v, Mapping))}
         rest = {name: value for name, value in content.items() if name not in named}
         given = [(name, settings) for name, settings in named.items() if settings is not None]
         if len(given) + ("method" in rest) > 1:

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from pat import __version__
 from pat.files import paths
@@ -20,6 +20,7 @@ from pat.files.errors import naming
 from pat.files.plain import read_regular
 from pat.files.plain_yaml import load_yaml
 from pat.files.sealed import checksum, seal, tree_checksum, unsealed
+from pat.registry import UnknownName
 from pat.study.plan.spec import Frozen, Spec
 from pat.training.epoch import Epoch
 
@@ -28,6 +29,10 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy")
 
 class DamagedRecord(ValueError):
     """A record's content is not what was written; the message names the file."""
+
+
+class ForeignRecord(ValueError):
+    """A record is of a criterion, policy or method that is not known here; the message names both."""
 
 
 class MissingRun(ValueError):
@@ -135,6 +140,7 @@ def read_record(path: Path) -> Record:
     Raises:
         DamagedRecord: if it is no regular file or not valid JSON, its checksum does not fit, a field is
             wrong, or its id is not its spec's.
+        ForeignRecord: if it is whole, but of a criterion, policy or method that no loaded file registers.
         FileNotFoundError: if there is no such file.
     """
     with naming(f"record {path} is damaged", DamagedRecord):
@@ -150,13 +156,25 @@ def parse_record(text: bytes, name: str) -> Record:
         name: of the record and its place, for messages.
 
     Raises:
-        DamagedRecord: as :func:`read_record`.
+        DamagedRecord, ForeignRecord: as :func:`read_record`.
     """
     with naming(f"{name} is damaged", DamagedRecord):
-        record = Record.model_validate(unsealed(text))
-        if record.id != record.spec.id:
-            raise ValueError(f"its id is not its spec's, {record.spec.id}")
-    return record
+        content = unsealed(text)
+        try:
+            record = Record.model_validate(content)
+        except ValidationError as error:
+            if (unknown := _unknown_name(error)) is None:
+                raise
+        else:
+            if record.id != record.spec.id:
+                raise ValueError(f"its id is not its spec's, {record.spec.id}")
+            return record
+    raise ForeignRecord(f"{name} needs a plugin that is not loaded: {unknown}")
+
+
+def _unknown_name(error: ValidationError) -> UnknownName | None:
+    causes = (problem.get("ctx", {}).get("error") for problem in error.errors(include_url=False))
+    return next((cause for cause in causes if isinstance(cause, UnknownName)), None)
 
 
 def provenance(*, seconds: float, device: str, command: str, varying: Iterable[str] = ()) -> Provenance:

@@ -1,0 +1,154 @@
+"""A criterion, a policy and a rival of one's own are one file each, and a profile that names it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pat.files import paths
+
+PLUGINS = Path(__file__).resolve().parents[2] / "examples" / "plugins"
+NETWORK = "resnet8-basic"
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the three files beside a small profile."""
+    folder = tmp_path_factory.mktemp("plugins")
+    shutil.copytree(PLUGINS, folder / "profiles")
+    profile: dict[str, Any] = yaml.safe_load((paths.PROFILES / "smoke.yaml").read_text())
+    profile["plugins"] = sorted(file.stem for file in PLUGINS.glob("*.py"))
+    profile["recipe"]["epochs"] = 3
+    profile["tracking"]["criteria"] = ["gradient", "median"]
+    cells = {"architecture": NETWORK, "ratios": [0.5], "seeds": [0]}
+    profile["sweeps"] = {
+        "study": [
+            {**cells, "criterion": "median", "epochs": [0, 1]},
+            {**cells, "criterion": "magnitude", "epochs": [1]},
+        ]
+    }
+    profile["contrast"] = {"reference": 1, "last": 2}
+    profile["neurons"] = {"min_channels": 1}
+    del profile["experiments"]
+    (folder / "profiles" / "mine.yaml").write_text(yaml.safe_dump(profile))
+    return folder
+
+
+def python(folder: Path, *arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+READ = """
+from pat.study.plan.profile import load_profile
+from pat.study.store import open_store
+load_profile("mine")
+for record in open_store("runs").records():
+    spec, cost = record.spec, record.cost
+    kind = spec.pruning.policy.kind if spec.pruning else spec.method.name if spec.method else "dense"
+    criterion, watched = spec.pruning.criterion if spec.pruning else "-", record.history[0].tracked or []
+    print(kind, criterion, record.result.prune_epoch, ",".join(watched),
+          cost.macs / cost.dense_macs, cost.training_share, sep=";")
+"""
+
+
+def runs(folder: Path) -> list[list[str]]:
+    """Policy or method, criterion, pruning epoch, what was followed, MACs left, share of the training."""
+    return [line.split(";") for line in python(folder, "-c", READ).splitlines()]
+
+
+def pat(folder: Path, command: str, *options: str) -> str:
+    return python(folder, "-m", "pat.cli", command, *options, "--profile", "mine")
+
+
+def test_each_is_a_short_file_with_a_source() -> None:
+    assert {file.name for file in PLUGINS.iterdir() if file.suffix} == {
+        "median.py",
+        "plateau.py",
+        "random_start.py",
+    }
+    for file in PLUGINS.glob("*.py"):
+        assert len(file.read_text().splitlines()) <= 60, file.name
+
+
+def test_they_are_listed_with_settings_and_source(here: Path) -> None:
+    lines = pat(here, "show", "methods").splitlines()
+    for words in (
+        ("criterion", "median", "He et al. 2019"),
+        ("criterion", "gradient", "Eq. 3"),
+        ("policy", "plateau", "share"),
+        ("policy", "epi", "Algorithm 2"),
+        ("method", "random_start", "Blalock et al. 2020"),
+        ("method", "prunetrain", "Lym et al. 2019"),
+    ):
+        assert any(all(word in line for word in words) for line in lines), words
+
+
+def test_a_criterion_is_swept_by_several_processes_and_followed_beside_others(here: Path) -> None:
+    pat(here, "sweep", "--jobs", "2")
+    found = [run for run in runs(here) if run[0] in ("epoch", "dense")]
+    assert sorted(run[:3] for run in found) == [
+        ["dense", "-", "None"],
+        ["epoch", "magnitude", "1"],
+        ["epoch", "median", "0"],
+        ["epoch", "median", "1"],
+    ]
+    (dense,) = (run for run in found if run[0] == "dense")
+    assert dense[3] == "gradient,median"
+
+
+def test_a_policy_prunes_after_what_it_watches(here: Path) -> None:
+    options = ("--architecture", NETWORK, "--ratio", "0.5", "--policy", "plateau")
+    pat(here, "run", *options, "--set", "share=1.0")  # no loss falls by all of itself
+    pat(here, "run", *options, "--set", "share=0", "--set", "fallback=1", "--criterion", "median")
+    found = {(run[1], run[2]) for run in runs(here) if run[0] == "plateau"}
+    assert found == {("gradient", "2"), ("median", "1")}
+
+
+def test_a_rival_trains_and_says_what_it_cost(here: Path) -> None:
+    shown = pat(here, "run", "--architecture", NETWORK, "--method", "random_start", "--set", "share=0.5")
+    assert f"{NETWORK} random channels at the start, seed 0" in shown
+    (run,) = (run for run in runs(here) if run[0] == "random_start")
+    left, trained = float(run[4]), float(run[5])
+    assert 0.2 < left < 0.6
+    assert trained == left
+
+
+def test_without_its_plugin_a_record_is_named_and_left_as_it_is(here: Path) -> None:
+    pat(here, "run", "--architecture", NETWORK, "--store", "other")
+    (file,) = here.glob("other/*/record.json")
+    before = file.read_bytes()
+    command = [sys.executable, "-m", "pat.cli", "status", "--store", "other"]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "needs a plugin that is not loaded: unknown criterion 'median'" in done.stderr
+    assert file.read_bytes() == before
+
+
+def test_modules_of_installed_packages_are_found(tmp_path: Path) -> None:
+    shutil.copy(PLUGINS / "plateau.py", tmp_path)
+    made = tmp_path / "plateau-1.0.dist-info"
+    made.mkdir()
+    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: plateau\nVersion: 1.0\n")
+    (made / "entry_points.txt").write_text("[pat]\nplateau = plateau\n")
+    show = "from pat.policy import POLICIES; print(*POLICIES)"
+    assert python(tmp_path, "-c", show, PYTHONPATH=str(tmp_path)).split() == [
+        "epoch",
+        "random",
+        "epi",
+        "plateau",
+    ]
