@@ -35,18 +35,13 @@ def folders(source: Path, pages: list[Path]) -> str:
         folder = name.rpartition(".")[0]
         if source.parent.joinpath(*name.split(".")).is_dir():
             titles[name] = f"`{name}`: {says}"
-            lines.setdefault(name, [])
             continue
         shown = f"{{py:mod}}`{name}`" if name in known else f"`{name}`"
         lines.setdefault(folder, []).append(f"- {shown}: {says}")
+    for name in [name for name in titles if name not in lines]:  # a folder of folders
+        lines[name] = ["Folders alone."]
     return "\n\n".join(
-        "\n".join(
-            [
-                f":::{{dropdown}} {titles.get(folder, f'`{folder}`')}",
-                *(entries or ["Its folders follow."]),
-                ":::",
-            ]
-        )
+        "\n".join([f":::{{dropdown}} {titles.get(folder, f'`{folder}`')}", *entries, ":::"])
         for folder, entries in lines.items()
     )
 

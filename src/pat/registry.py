@@ -1,6 +1,6 @@
 """Registries: criteria, policies and methods by name, the package's own and those that others add.
 
-An entry is one file, which registers what it defines when it is imported. The files of :mod:`pat.rivals`
+An entry is one file, which registers what it defines when it is imported. The files of ``pat.rivals``
 are found by themselves, and so are the modules that an installed package names as entry points of the group
 ``pat``. Others are imported: by a script, or by a profile of the study that names them as its plugins.
 """
