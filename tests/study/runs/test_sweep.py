@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -162,7 +163,7 @@ def test_epi_prunes_when_it_triggers_though_a_trunk_and_a_fallback_are_there(sto
     assert record.trunk is None
     assert [epoch.epi is not None for epoch in record.history] == [False, True, False, False]
     assert run(spec, sweep_store, branch=False).same_outcome(record)
-    late = policy.model_copy(update={"threshold": 1.0, "patience": 9, "fallback": 3})
+    late = replace(policy, threshold=1.0, patience=9, fallback=3)
     last = run(dense(pruning=Pruning(criterion="gradient", ratio=0.5, policy=late)), store)
     assert last.result is not None
     assert last.result.prune_epoch == 3
