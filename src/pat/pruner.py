@@ -1,18 +1,22 @@
 """Pruning-aware training for any training loop: dense, then Algorithm 1 in one epoch, then sparse."""
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from pat import rehearsal, schedule, surgery
 from pat.channels import ChannelGroup, ChannelGroups, UnsupportedOperation, trace
 from pat.criteria import CRITERIA, Criterion
 from pat.loops.check import LoopCheck
+from pat.loops.holding import Holding
 from pat.loops.measured import Measured
+from pat.loops.optimizers import Optimizers, Watched
+from pat.loops.ranks import Ranks
+from pat.loops.wrapping import bare, copies, distributed
 from pat.policy import Policy, Seen
 from pat.structure import channel_counts, kept_count, top_channels
 
@@ -61,8 +65,11 @@ class PruningAwareTraining:
     and those that no gradient reaches stay whole; a warning names both.
 
     Args:
-        model: trained by the loop (the bare module, not one wrapped in DistributedDataParallel).
-        optimizer: over the model's parameters.
+        model: trained by the loop. ``DistributedDataParallel``, ``DataParallel`` and what ``torch.compile``
+            returns are looked into. With the first all ranks decide alike, from the mean of their scores,
+            and it is wrapped anew, in place, after the removal.
+        optimizer: one or several over the model's parameters; those that wrap others (Lookahead, ...) are
+            looked into, and one that the loop makes later joins when it first steps.
         example_input: a batch ``[N, C, H, W]`` on the model's device, to trace the model with.
         ratio: alpha, the share of neurons to remove, in [0, 1).
         steps_per_epoch: optimizer steps of one epoch.
@@ -76,7 +83,7 @@ class PruningAwareTraining:
         min_channels: channels that every group keeps.
         keep_stem: leave the group of the convolution that reads the input out of the neurons F.
         exclude: qualified names of layers whose channels stay.
-        extra_models: copies to be cut with the model, such as an exponential moving average.
+        extra_models: copies to be cut with the model, such as the ``module`` of an ``AveragedModel``.
         track: further criteria to report scores of after dense epochs.
         start_epoch: the first epoch of this loop, if the model comes from a dense run's checkpoint.
         adjust: changes the scores before each step of Algorithm 1 ranks by them, such as
@@ -90,12 +97,13 @@ class PruningAwareTraining:
     Attributes:
         status: ``"dense"``, ``"prune"`` or ``"sparse"``: the phase of the epoch that comes or runs.
         epoch: its number, counted from 0.
+        optimizers: all that train the model, :class:`pat.loops.optimizers.Watched`.
         kept: bool ``[size]`` per group over the dense model's channels; all True until pruning begins.
         reports: one :class:`EpochReport` an epoch.
 
     Raises:
-        ValueError: for a parameter out of range, a ratio that ``min_channels`` does not allow, or an
-            optimizer of another model.
+        ValueError: for a parameter out of range, a ratio that ``min_channels`` does not allow, an optimizer
+            of another model, a sharded or scripted model, or an extra model that is no copy of it.
         UnsupportedOperation: if channels cannot be followed through the model, none could go, or a removal
             that is tried out changes the function.
     """
@@ -103,7 +111,7 @@ class PruningAwareTraining:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizers,
         example_input: Tensor,
         *,
         ratio: float,
@@ -141,18 +149,16 @@ class PruningAwareTraining:
             raise ValueError(f"the policy prunes in epoch {due}, before start_epoch={start_epoch}")
         if count not in ("filter", "unit"):
             raise ValueError(f"count must be 'filter' or 'unit', got {count!r}")
-        if isinstance(model, nn.parallel.DistributedDataParallel):
-            raise ValueError("give the bare model (model.module), and wrap it anew after the removal")
-        own = {id(parameter) for parameter in model.parameters()}
-        if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
-            raise ValueError("the optimizer has no parameter of the model: was it made for another one?")
-        self.model = model
-        self.optimizer = optimizer
+        wrapped = distributed(model)
+        self.model = model = bare(model)
+        self._ranks, self.optimizers = Ranks(wrapped), Watched(model, optimizer)
         self.criterion: Criterion = criterion
         self.policy = policy
-        self.extra_models = list(extra_models)
+        self._tells_all = len(inspect.signature(policy.update).parameters) > 1  # one may ask for counts alone
         self.adjust = adjust
         self.groups = trace(model, example_input, exclude)
+        self.extra_models = copies(extra_models, model, self.groups)
+        self._holding = Holding(model, self.groups, self.optimizers, self.extra_models, wrapped)
         self._measured = Measured(model, _neurons(self.groups, keep_stem, linear))
         self.neurons = self._measured.neurons
         if rehearse:
@@ -174,12 +180,13 @@ class PruningAwareTraining:
         self._prune_at = [
             (i + 1) * steps_per_epoch // len(self._schedule) for i in range(len(self._schedule))
         ]
+        announced = {"steps_per_epoch": steps_per_epoch, "steps of Algorithm 1": len(self._schedule)}
+        self._ranks.agree({**announced, "filters kept": self._keep, "epoch": start_epoch})
         self._tracked = tracked
         self._scorers = {name: CRITERIA[name].scorer(model, self.neurons) for name in tracked}
-        self._loop = LoopCheck(optimizer, steps_per_epoch)
+        self._loop = LoopCheck(self.optimizers, steps_per_epoch)
         self._iteration = self._steps_done = self._skipped = 0
         self._last_scores: dict[str, Tensor] = {}
-        self._factors: dict[str, Tensor] = {}
         self._adopted: dict[str, int] | None = None
         self._top({name: torch.zeros(g.size) for name, g in self.neurons.items()}, self._keep)
         self._begin_epoch()
@@ -201,20 +208,15 @@ class PruningAwareTraining:
         if self.status == "prune" and self._iteration in self._prune_at:
             self._prune(self._prune_at.index(self._iteration) + 1)
 
-    @torch.no_grad()
     def after_step(self) -> None:
-        """Hold masked channels, and the optimizer's memory of them, at zero."""
-        self._loop.after_step()
-        if not self._factors:
-            return
-        held, factors = [], []
-        for name, factor in self._factors.items():
-            parameter = self.model.get_parameter(name)
-            state = self.optimizer.state.get(parameter, {})
-            same = [v for v in state.values() if isinstance(v, Tensor) and v.shape == parameter.shape]
-            held += [parameter, *same]
-            factors += [factor] * (1 + len(same))
-        torch._foreach_mul_(held, factors)
+        """Hold masked channels, and the optimizer's memory of them, at zero.
+
+        Raises:
+            ValueError: after the first step, if an optimizer's state could not be cut with the channels.
+        """
+        if self._loop.after_step():
+            self._holding.check()
+        self._holding.hold()
 
     def end_epoch(self, loss: float | None = None) -> EpochReport:
         """Close the epoch: scores to structure to EPI to policy; a pruning epoch ends with the removal.
@@ -272,9 +274,7 @@ class PruningAwareTraining:
             raise ValueError(f"{unknown[0]!r} is no group of the neurons; known are {', '.join(whole)}")
         if self.groups.collapsed(whole):
             raise LayerCollapse("the mask leaves no path of channels from the input to the output")
-        surgery.remove(
-            self.model, whole, groups=self.groups, optimizer=self.optimizer, extra_models=self.extra_models
-        )
+        self._holding.remove(whole)
         self.kept = whole
         self.status = "sparse"
         self._adopted = self._counts(whole)
@@ -292,8 +292,10 @@ class PruningAwareTraining:
         best = self._top(self._measured.rank(scores[self.criterion]), self._keep)
         if self._measured.lost(self.kept, best):
             raise self._measured.refusal()
+        self._holding.check()
         counts = self._counts(best)
-        epi = self.policy.update(counts, Seen(scores[self.criterion], best, loss))
+        told = (counts, Seen(scores[self.criterion], best, loss))[: 2 if self._tells_all else 1]
+        epi = self.policy.update(*told)
         skipped, layers = self._left_out(), self._measured.layers
         return EpochReport(self.epoch, "dense", counts, epi, scores, skipped, layers)
 
@@ -301,14 +303,8 @@ class PruningAwareTraining:
         skipped = self._skipped + self._left_out()
         if self._steps_done < len(self._schedule):  # a shorter epoch than announced
             self._prune(len(self._schedule), last_chance=True)
-        surgery.remove(
-            self.model,
-            self.kept,
-            groups=self.groups,
-            optimizer=self.optimizer,
-            extra_models=self.extra_models,
-        )
-        self._factors, self._last_scores = {}, {}
+        self._holding.remove(self.kept)
+        self._last_scores = {}
         counts = self._counts(self.kept)
         return EpochReport(self.epoch, "prune", counts, skipped=skipped, unmeasured=self._measured.layers)
 
@@ -329,7 +325,7 @@ class PruningAwareTraining:
         whole = self._measured.rank(ranked)
         scores = {name: torch.where(self.kept[name], whole[name], -torch.inf) for name in latest}
         if self._steps_done == 0:
-            surgery.check_optimizer(self.model, self.optimizer, groups=self.groups)
+            self._holding.check()
         best = self._top(scores, self._schedule[step - 1])
         if self._measured.lost(self.kept, best):
             if last_chance or step == len(self._schedule):
@@ -344,25 +340,19 @@ class PruningAwareTraining:
         self._last_scores = latest
         self._skipped += self._left_out()
         self._reset()
-        self._mask()
+        self._holding.mask(self.kept)
         if collapsed:
             raise LayerCollapse(
                 f"after step {step} of {len(self._schedule)} no path of channels leads from the input to "
                 "the output; a lower ratio or min_channels=1 avoids it"
             )
 
-    def _mask(self) -> None:
-        surgery.mask(self.model, self.kept, groups=self.groups)
-        factors = surgery.mask_factors(self.model, self.kept, groups=self.groups)
-        parameters = dict(self.model.named_parameters())
-        self._factors = {name: factor for name, factor in factors.items() if name in parameters}
-        self.after_step()
-
     def _scores(self, criterion: Criterion) -> dict[str, Tensor]:
-        scorer = self._scorers[criterion]
+        scorer, due = self._scorers[criterion], self.policy.prune_epoch
         if criterion == self.criterion:
             self._measured.update(scorer.unreached)
-        return scorer.mean()
+        moment = {"epoch": self.epoch, "step": self._iteration, "pruning epoch": -1 if due is None else due}
+        return self._ranks.mean(scorer.mean(), moment)
 
     def _reset(self) -> None:
         for scorer in self._scorers.values():
@@ -417,12 +407,12 @@ class PruningAwareTraining:
             scorer.load_state_dict(state.get(CRITERIA[name].state, {}))
         self.policy.load_state_dict(state["policy"])
         self._loop.close()
-        self._factors = {}
+        self._holding.release()
         if self.status == "sparse":
             for model in (self.model, *self.extra_models):
                 surgery.resize(model, state["sizes"])
         elif self.status == "prune" and self._steps_done:
-            self._mask()
+            self._holding.mask(self.kept)
 
     def _settings(self) -> dict[str, Any]:
         return {

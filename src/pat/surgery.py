@@ -1,15 +1,14 @@
 """Surgery: kept channels in, a smaller model out, with its optimizer and its copies, from one index plan."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from pat.channels import ChannelGroups, Slot, alone, register
+from pat.channels import ChannelGroups, Slot, alone
+from pat.channels.fitting import fit_alone, fit_norm, refresh, tensor_of
 from pat.channels.groups import entries_kept
-from pat.channels.layers import convolution_layer
+from pat.loops.optimizers import Optimizers, State, everyone, hidden_memory, states
 
 Sizes = dict[str, list[int]]
 
@@ -38,7 +37,7 @@ def mask(model: nn.Module, kept: Mapping[str, Tensor], *, groups: ChannelGroups)
             if (name, dim) in slots
         }
         alone.attach(
-            model.get_submodule(lone.layer), lone.keep(units), lone.dim, cuts, lone.scatter, _fit_alone
+            model.get_submodule(lone.layer), lone.keep(units), lone.dim, cuts, lone.scatter, fit_alone
         )
 
 
@@ -46,7 +45,7 @@ def apply_factors(model: nn.Module, factors: Mapping[str, Tensor]) -> None:
     """Multiply tensors by what :func:`mask_factors` gave, in place."""
     with torch.no_grad():
         for name, factor in factors.items():
-            _tensor(model, name).mul_(factor)
+            tensor_of(model, name).mul_(factor)
 
 
 def mask_factors(model: nn.Module, kept: Mapping[str, Tensor], *, groups: ChannelGroups) -> dict[str, Tensor]:
@@ -59,7 +58,7 @@ def mask_factors(model: nn.Module, kept: Mapping[str, Tensor], *, groups: Channe
     for slot in groups.slots:
         keep = slot.keep(units)
         if slot.own and not bool(keep.all()):
-            tensor = _tensor(model, slot.tensor)
+            tensor = tensor_of(model, slot.tensor)
             shape = [1] * tensor.dim()
             shape[slot.dim] = -1
             factors[slot.tensor] = keep.to(tensor.device, tensor.dtype).reshape(shape)
@@ -71,21 +70,21 @@ def remove(
     kept: Mapping[str, Tensor],
     *,
     groups: ChannelGroups,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizers | None = None,
     extra_models: Iterable[nn.Module] = (),
 ) -> None:
     """Remove the channels that are not kept, in place: the function that :func:`mask` leaves, made smaller.
 
     Parameters keep their identity (the optimizer's groups need no change), as do gradients, training mode,
     ``requires_grad`` and memory format; the optimizer's state (momentum, Adam's moments) is cut with them.
-    A convolution that loses all its inputs or outputs stays as an :class:`EmptyConv2d` (1d, 3d).
+    A convolution that loses all its inputs or outputs stays, see :class:`~pat.channels.fitting.EmptyConv2d`.
     A model wrapped in DistributedDataParallel must be wrapped anew, since its reducer knows the old sizes.
 
     Args:
         model: the model that ``groups`` was traced from, or a copy.
         kept: bool ``[group.size]`` per group name; absent groups stay whole.
         groups: from :func:`pat.channels.trace`; it does not fit the smaller model, so trace again.
-        optimizer: an optimizer over the model's parameters.
+        optimizer: one or several over the model's parameters; wrapped ones are looked into.
         extra_models: copies of the model, such as an exponential moving average, to be cut likewise.
 
     Raises:
@@ -99,28 +98,37 @@ def remove(
     models = [model, *extra_models]
     for each in models:
         _check_sizes(each, groups.slots)
+    memories = [] if optimizer is None else [state for _, state in states(everyone(optimizer))]
     if optimizer is not None:
         check_optimizer(model, optimizer, groups=groups)
     for each in models:
         for lone in groups.alone:
             alone.detach(each.get_submodule(lone.layer))
         for name, cuts in plan.items():
-            _cut(each, name, cuts, optimizer if each is model else None)
+            _cut(each, name, cuts, memories if each is model else [])
         refresh(each, plan)
         for layer, entries in groups.normed.items():
-            _fit_norm(each.get_submodule(layer), int(entries_kept(entries, units).sum()))
+            fit_norm(each.get_submodule(layer), int(entries_kept(entries, units).sum()))
 
 
-def check_optimizer(model: nn.Module, optimizer: Optimizer, *, groups: ChannelGroups) -> None:
-    """Find out before anything is masked whether an optimizer's state can be cut with the channels.
+def check_optimizer(model: nn.Module, optimizer: Optimizers, *, groups: ChannelGroups) -> None:
+    """Find out whether the state of one or several optimizers can be cut with the channels.
+
+    That can be told once they have stepped.
 
     Raises:
-        ValueError: if a state is not laid out like its parameter (as Adafactor's factored moments).
+        ValueError: if a state is not laid out like its parameter (as Adafactor's factored moments), or kept
+            elsewhere than an optimizer's state.
     """
+    several = everyone(optimizer)
+    for each in several:
+        if why := hidden_memory(each):
+            raise ValueError(why)
     for slot in groups.slots:
-        tensor = _tensor(model, slot.tensor)
+        tensor = tensor_of(model, slot.tensor)
         if isinstance(tensor, nn.Parameter):
-            _check_state(optimizer, slot.tensor, tensor)
+            for kind, state in states(several):
+                _check_state(kind, state, slot.tensor, tensor)
 
 
 def sizes(model: nn.Module) -> Sizes:
@@ -160,133 +168,6 @@ def resize(model: nn.Module, target: Mapping[str, Iterable[int]]) -> None:
     refresh(model, changed)
 
 
-class _EmptyConv:
-    """The forward pass of a convolution that lost all its inputs or outputs; ``around`` is its padding."""
-
-    if TYPE_CHECKING:  # TorchScript reads annotations, and knows no tuples of any length
-        weight: Tensor
-        bias: Tensor | None
-        around: tuple[int, ...]
-        dilation: tuple[int, ...]
-        kernel_size: tuple[int, ...]
-        stride: tuple[int, ...]
-
-    def forward(self, x: Tensor) -> Tensor:
-        shape = [x.shape[0], self.weight.shape[0]]
-        for i, size in enumerate(x.shape[2:]):
-            window = self.dilation[i] * (self.kernel_size[i] - 1)
-            shape.append((size + self.around[i] - window - 1) // self.stride[i] + 1)
-        out = x.new_zeros(shape)
-        bias = self.bias
-        if bias is not None:
-            out = out + bias.to(out.dtype).reshape([1, -1] + [1] * (len(shape) - 2))
-        return out
-
-
-class EmptyConv1d(_EmptyConv, nn.Conv1d):
-    """See :func:`remove`: zeros (plus bias) of the output's shape."""
-
-
-class EmptyConv2d(_EmptyConv, nn.Conv2d):
-    """See :func:`remove`: zeros (plus bias) of the output's shape."""
-
-
-class EmptyConv3d(_EmptyConv, nn.Conv3d):
-    """See :func:`remove`: zeros (plus bias) of the output's shape."""
-
-
-for _kind in (EmptyConv1d, EmptyConv2d, EmptyConv3d):
-    register(_kind, convolution_layer)
-
-
-def _padding(conv: nn.modules.conv._ConvNd) -> tuple[int, ...]:
-    """Entries that a convolution puts around its input, both sides together."""
-    if conv.padding == "same":
-        return tuple(d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
-    if isinstance(conv.padding, str):
-        return (0,) * len(conv.kernel_size)
-    return tuple(2 * pad for pad in conv.padding)
-
-
-class EmptyNorm(nn.modules.batchnorm._NormBase):
-    """A BatchNorm that lost all its channels: hands the empty value on."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
-_EMPTY = {nn.Conv1d: EmptyConv1d, nn.Conv2d: EmptyConv2d, nn.Conv3d: EmptyConv3d}
-
-
-def refresh(model: nn.Module, tensors: Iterable[str]) -> None:
-    """Make the attributes of layers (channels, groups, features) agree with the sizes of their tensors."""
-    changed = {id(_tensor(model, name)) for name in tensors}
-    for layer in model.modules():
-        held = (*layer._parameters.values(), *layer._buffers.values())
-        if any(id(tensor) in changed for tensor in held if tensor is not None):
-            _fit(layer)
-
-
-def _fit(layer: nn.Module) -> None:
-    if isinstance(layer, nn.modules.conv._ConvNd):
-        depthwise = layer.groups == layer.in_channels and layer.groups > 1
-        before = layer.out_channels
-        if layer.transposed:
-            layer.in_channels, layer.out_channels = (
-                layer.weight.shape[0],
-                layer.weight.shape[1] * layer.groups,
-            )
-        else:
-            layer.out_channels = layer.weight.shape[0]
-            layer.in_channels = layer.weight.shape[1] * layer.groups
-        if depthwise:
-            multiplier = before // layer.groups
-            layer.in_channels = layer.groups = layer.weight.shape[0] // (
-                1 if layer.transposed else multiplier
-            )
-            layer.out_channels = layer.in_channels * multiplier
-        if layer.weight.numel() == 0:
-            kind = next(k for k in _EMPTY if isinstance(layer, k))
-            vars(layer)["around"] = _padding(layer)
-            layer.__class__ = _EMPTY[kind]  # keeps hooks, parameters and names
-    elif isinstance(layer, nn.Linear):
-        layer.out_features, layer.in_features = layer.weight.shape
-    elif isinstance(layer, nn.modules.batchnorm._NormBase):
-        held = [layer.weight, layer.running_mean]
-        layer.num_features = next(t.shape[0] for t in held if t is not None)
-        if layer.num_features == 0:
-            layer.__class__ = EmptyNorm
-    elif isinstance(layer, nn.GroupNorm) or isinstance(getattr(layer, "normalized_shape", None), tuple):
-        if isinstance(layer.weight, Tensor):
-            _fit_norm(layer, layer.weight.shape[0])
-    elif isinstance(layer, nn.PReLU):
-        layer.num_parameters = layer.weight.shape[0]
-    else:  # a layer of one's own that knows its size
-        sizes = {
-            t.shape[0]
-            for t in (*layer._parameters.values(), *layer._buffers.values())
-            if t is not None and t.dim()
-        }
-        for name in ("channels", "num_channels", "num_features", "dim"):
-            if isinstance(getattr(layer, name, None), int) and len(sizes) == 1:
-                setattr(layer, name, next(iter(sizes)))
-
-
-def _fit_alone(layer: nn.Module, channels: int) -> None:
-    _fit(layer)
-    _fit_norm(layer, channels)
-
-
-def _fit_norm(layer: nn.Module, channels: int) -> None:
-    """The same for a norm, which may have no parameters: as many channels, in groups of the same size."""
-    if isinstance(layer, nn.GroupNorm):
-        if layer.num_groups > 1:
-            layer.num_groups = channels // (layer.num_channels // layer.num_groups)
-        layer.num_channels = channels
-    elif isinstance(shape := getattr(layer, "normalized_shape", None), tuple):
-        vars(layer)["normalized_shape"] = (channels, *shape[1:])
-
-
 Cuts = list[tuple[int, Tensor]]
 
 
@@ -300,12 +181,12 @@ def _plan(slots: tuple[Slot, ...], units: Tensor) -> dict[str, Cuts]:
     return plan
 
 
-def _cut(model: nn.Module, name: str, cuts: Cuts, optimizer: Optimizer | None) -> None:
-    tensor = _tensor(model, name)
+def _cut(model: nn.Module, name: str, cuts: Cuts, memories: Iterable[State]) -> None:
+    tensor = tensor_of(model, name)
     before = tensor.shape
     grad = tensor.grad
-    if isinstance(tensor, nn.Parameter) and optimizer is not None and tensor in optimizer.state:
-        state = optimizer.state[tensor]
+    for memory in memories:
+        state = memory.get(tensor, {})
         for key, value in state.items():
             if isinstance(value, Tensor) and value.shape == before:
                 state[key] = _select(value, cuts)
@@ -335,7 +216,7 @@ def _select(tensor: Tensor, cuts: Cuts) -> Tensor:
 
 def _check_sizes(model: nn.Module, slots: tuple[Slot, ...]) -> None:
     for slot in slots:
-        tensor = _tensor(model, slot.tensor)
+        tensor = tensor_of(model, slot.tensor)
         if tensor.shape[slot.dim] != slot.units.numel():
             raise ValueError(
                 f"{slot.tensor!r} has {tensor.shape[slot.dim]} entries along dimension {slot.dim}, "
@@ -343,20 +224,14 @@ def _check_sizes(model: nn.Module, slots: tuple[Slot, ...]) -> None:
             )
 
 
-def _check_state(optimizer: Optimizer, name: str, parameter: nn.Parameter) -> None:
-    state: dict[str, Any] = optimizer.state.get(parameter, {})
-    for key, value in state.items():
-        if isinstance(value, Tensor):
-            fits, kind = value.numel() <= 1 or value.shape == parameter.shape, str(tuple(value.shape))
-        else:
-            fits, kind = value is None or isinstance(value, int | float | str), type(value).__name__
+def _check_state(kind: str, memory: State, name: str, parameter: nn.Parameter) -> None:
+    for key, value in memory.get(parameter, {}).items():
+        if type(value) in (Tensor, nn.Parameter):
+            fits, form = value.numel() <= 1 or value.shape == parameter.shape, str(tuple(value.shape))
+        else:  # a tensor of another class may hold more than its entries, such as scales of blocks
+            fits, form = value is None or isinstance(value, int | float | str), type(value).__name__
         if not fits:
             raise ValueError(
-                f"{type(optimizer).__name__} keeps {key!r} of {name!r} as {kind}, not like "
+                f"{kind} keeps {key!r} of {name!r} as {form}, not like "
                 f"the parameter {tuple(parameter.shape)}: it cannot be cut with its channels"
             )
-
-
-def _tensor(model: nn.Module, name: str) -> Tensor:
-    layer, _, attribute = name.rpartition(".")
-    return cast(Tensor, getattr(model.get_submodule(layer), attribute))

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
@@ -13,7 +15,7 @@ def run(name: str, folder: Path) -> str:
     result = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", str(EXAMPLES / name)],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -30,9 +32,10 @@ def phases(output: str) -> list[str]:
 
 def test_every_example_is_tested_and_short() -> None:
     tested = {"plain_loop.py", "gradient_accumulation.py", "adamw.py", "ema.py"}
+    tested |= {"accelerate_loop.py", "hugging_face_trainer.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
     for path in EXAMPLES.glob("*.py"):
-        assert len(path.read_text().splitlines()) <= 45, path.name
+        assert len(path.read_text().splitlines()) <= 55, path.name
 
 
 def test_plain_loop(tmp_path: Path) -> None:
@@ -71,3 +74,12 @@ def test_ema(tmp_path: Path) -> None:
     assert phases(output) == ["dense", "dense", "prune", "sparse", "sparse", "sparse"]
     assert "average of 19 channels" in output  # 40 % of 32 are 12.8: 13 go
     assert float(re.findall(r"accuracy ([\d.]+)", output)[0]) > 0.85
+
+
+@pytest.mark.parametrize("name", ["accelerate_loop", "hugging_face_trainer"])
+def test_other_peoples_loops(name: str, tmp_path: Path) -> None:
+    pytest.importorskip({"accelerate_loop": "accelerate", "hugging_face_trainer": "transformers"}[name])
+    output = run(f"{name}.py", tmp_path)
+    assert phases(output) == ["dense", "dense", "prune", "sparse", "sparse", "sparse"]
+    assert "19 channels" in output  # 40 % of 32 are 12.8: 13 go
+    assert float(re.findall(r"accuracy ([\d.]+)", output)[0]) > 0.8

@@ -22,6 +22,8 @@ AROUND = {"training", "study", "cli", "__main__"}
 STUDY = ("plan", "store", "runs", "paper", "analysis", "style", "audit", "experiments", "claims", "report")
 # The method computes with torch; these two serve one function each and are imported there.
 LAZY = {"safetensors", "scipy"}
+# Callbacks for other people's trainers, each a module of its own name that nothing of pat imports.
+GUESTS = "integrations"
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 
@@ -69,6 +71,7 @@ def offences(module: str, source: str) -> list[str]:
             found.append(f"{module} imports the study ({target})")
         if area and area not in AROUND:
             allowed = top in sys.stdlib_module_names or top == "torch" or (lazy and top in LAZY)
+            allowed |= area == GUESTS and top == module.rpartition(".")[2]
             allowed |= area == "files" and top in {"pydantic", "yaml"}  # reading for training and study
             if not allowed and not (top == "pat" and own and own not in AROUND):
                 found.append(f"{module} is part of the method and imports {target}")
@@ -76,6 +79,8 @@ def offences(module: str, source: str) -> list[str]:
             here, there = (*module.split("."), "")[2], (*target.split("."), "")[2]
             if here in STUDY and there in STUDY and STUDY.index(there) > STUDY.index(here):
                 found.append(f"{module} imports upwards ({target})")
+        if within(target, f"pat.{GUESTS}") and area != GUESTS:
+            found.append(f"{module} imports a callback for another trainer ({target})")
         if module == "pat" and own in AROUND and top == "pat":
             found.append(f"pat's front imports {target}, which is no part of the method")
     return found

@@ -5,17 +5,19 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from pat.loops.optimizers import Watched
+
 
 class LoopCheck:
     """Counts the calls of one epoch and warns of those that are missing, late or too many.
 
     Args:
-        optimizer: the loop's; it is listened to until the first epoch ends.
+        optimizers: the loop's; they are listened to until the first epoch ends.
         steps_per_epoch: optimizer steps that the loop announced.
     """
 
-    def __init__(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
-        self._listening = optimizer.register_step_post_hook(self._stepped)
+    def __init__(self, optimizers: Watched, steps_per_epoch: int) -> None:
+        self._listening = [o.register_step_post_hook(self._stepped) for o in optimizers.stepping]
         self._optimizer_steps = 0
         self._expected = steps_per_epoch
         self._steps = 0
@@ -28,9 +30,10 @@ class LoopCheck:
             self._tell("step() came after optimizer.step(); call it between backward and optimizer.step()")
         self._steps += 1
 
-    def after_step(self) -> None:
-        """The loop called ``after_step``."""
+    def after_step(self) -> bool:
+        """The loop called ``after_step``; whether that is the first time that an optimizer has stepped."""
         self._held += 1
+        return self._held == 1 and not self._over
 
     def end_epoch(self) -> None:
         """The first epoch is over."""
@@ -51,7 +54,8 @@ class LoopCheck:
     def close(self) -> None:
         """Say nothing more: the first epoch is over, or was another process's."""
         self._over = True
-        self._listening.remove()
+        for handle in self._listening:
+            handle.remove()
 
     def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._optimizer_steps += 1

@@ -21,10 +21,11 @@ from pat.files import paths
 
 DISTRIBUTION = "pruning-aware-training"
 
-PARTS = ("method", "study", "book", "dev")
+PARTS = ("method", "study", "book", "lightning", "dev")
 """Who needs a dependency. The method is for everybody, the others are extras."""
 
 PURPOSES = {
+    "accelerate": "an example in its loop, which a test runs",
     "filelock": "one writer at a time in a store of runs",
     "hatchling": "builds the wheel that a test installs alone",
     "hypothesis": "properties tested on generated examples",
@@ -32,10 +33,14 @@ PURPOSES = {
     "jupyter-book": "the book, from Markdown and executed notebooks",
     "jupyter-client": "starts that kernel with this environment's interpreter",
     "jupytext": "notebooks are kept as scripts",
+    "lightning": "the callback for its trainer",
     "matplotlib": "figures",
     "mypy": "types, strict",
     "nbformat": "executed notebooks are read and checked",
     "numpy": "safetensors needs it for tensors; arrays of data and analysis",
+    "onnx": "pruned models are exported to its format in tests",
+    "onnxruntime": "runs what was exported",
+    "onnxscript": "torch's exporter to ONNX needs it",
     "packaging": "requirements and versions, for this table and its tests",
     "pandas": "tables of runs",
     "pandas-stubs": "types of pandas",
@@ -57,6 +62,7 @@ PURPOSES = {
     "timm": "MobileNetV1, and networks that the tracing is tested on",
     "torch": "tensors, gradients and the trace of a network",
     "torch-pruning": "an independent grouping of channels that a test compares with",
+    "transformers": "an example in its trainer, which a test runs",
     "torchvision": "ResNets, and the data sets' transformations",
     "typer": "the command line",
     "types-pyyaml": "types of PyYAML",

@@ -1,7 +1,6 @@
 """One line does what the three calls do, in the loops that people write."""
 
 import copy
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -120,4 +119,3 @@ def test_what_is_wrong_is_refused_when_it_is_attached() -> None:
     F.cross_entropy(model(images), labels).backward()
     opt.step()  # nothing was hooked on
     assert not same(model, untouched)
-    assert "pat.integrations" not in sys.modules

@@ -1,0 +1,142 @@
+"""Layers whose tensors changed their size: attributes follow, and empty layers have a stand-in."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
+
+from torch import Tensor, nn
+
+from pat.channels import register
+from pat.channels.layers import convolution_layer
+
+
+class _EmptyConv:
+    """The forward pass of a convolution that lost all its inputs or outputs; ``around`` is its padding."""
+
+    if TYPE_CHECKING:  # TorchScript reads annotations, and knows no tuples of any length
+        weight: Tensor
+        bias: Tensor | None
+        around: tuple[int, ...]
+        dilation: tuple[int, ...]
+        kernel_size: tuple[int, ...]
+        stride: tuple[int, ...]
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = [x.shape[0], self.weight.shape[0]]
+        for i, size in enumerate(x.shape[2:]):
+            window = self.dilation[i] * (self.kernel_size[i] - 1)
+            shape.append((size + self.around[i] - window - 1) // self.stride[i] + 1)
+        out = x.new_zeros(shape)
+        bias = self.bias
+        if bias is not None:
+            out = out + bias.to(out.dtype).reshape([1, -1] + [1] * (len(shape) - 2))
+        return out
+
+
+class EmptyConv1d(_EmptyConv, nn.Conv1d):
+    """See :func:`pat.surgery.remove`: zeros (plus bias) of the output's shape."""
+
+
+class EmptyConv2d(_EmptyConv, nn.Conv2d):
+    """See :func:`pat.surgery.remove`: zeros (plus bias) of the output's shape."""
+
+
+class EmptyConv3d(_EmptyConv, nn.Conv3d):
+    """See :func:`pat.surgery.remove`: zeros (plus bias) of the output's shape."""
+
+
+for _kind in (EmptyConv1d, EmptyConv2d, EmptyConv3d):
+    register(_kind, convolution_layer)
+
+
+def _padding(conv: nn.modules.conv._ConvNd) -> tuple[int, ...]:
+    """Entries that a convolution puts around its input, both sides together."""
+    if conv.padding == "same":
+        return tuple(d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
+    if isinstance(conv.padding, str):
+        return (0,) * len(conv.kernel_size)
+    return tuple(2 * pad for pad in conv.padding)
+
+
+class EmptyNorm(nn.modules.batchnorm._NormBase):
+    """A BatchNorm that lost all its channels: hands the empty value on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+_EMPTY = {nn.Conv1d: EmptyConv1d, nn.Conv2d: EmptyConv2d, nn.Conv3d: EmptyConv3d}
+
+
+def refresh(model: nn.Module, tensors: Iterable[str]) -> None:
+    """Make the attributes of layers (channels, groups, features) agree with the sizes of their tensors."""
+    changed = {id(tensor_of(model, name)) for name in tensors}
+    for layer in model.modules():
+        held = (*layer._parameters.values(), *layer._buffers.values())
+        if any(id(tensor) in changed for tensor in held if tensor is not None):
+            _fit(layer)
+
+
+def _fit(layer: nn.Module) -> None:
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        depthwise = layer.groups == layer.in_channels and layer.groups > 1
+        before = layer.out_channels
+        if layer.transposed:
+            layer.in_channels, layer.out_channels = (
+                layer.weight.shape[0],
+                layer.weight.shape[1] * layer.groups,
+            )
+        else:
+            layer.out_channels = layer.weight.shape[0]
+            layer.in_channels = layer.weight.shape[1] * layer.groups
+        if depthwise:
+            multiplier = before // layer.groups
+            layer.in_channels = layer.groups = layer.weight.shape[0] // (
+                1 if layer.transposed else multiplier
+            )
+            layer.out_channels = layer.in_channels * multiplier
+        if layer.weight.numel() == 0:
+            kind = next(k for k in _EMPTY if isinstance(layer, k))
+            vars(layer)["around"] = _padding(layer)
+            layer.__class__ = _EMPTY[kind]  # keeps hooks, parameters and names
+    elif isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = layer.weight.shape
+    elif isinstance(layer, nn.modules.batchnorm._NormBase):
+        held = [layer.weight, layer.running_mean]
+        layer.num_features = next(t.shape[0] for t in held if t is not None)
+        if layer.num_features == 0:
+            layer.__class__ = EmptyNorm
+    elif isinstance(layer, nn.GroupNorm) or isinstance(getattr(layer, "normalized_shape", None), tuple):
+        if isinstance(layer.weight, Tensor):
+            fit_norm(layer, layer.weight.shape[0])
+    elif isinstance(layer, nn.PReLU):
+        layer.num_parameters = layer.weight.shape[0]
+    else:  # a layer of one's own that knows its size
+        sizes = {
+            t.shape[0]
+            for t in (*layer._parameters.values(), *layer._buffers.values())
+            if t is not None and t.dim()
+        }
+        for name in ("channels", "num_channels", "num_features", "dim"):
+            if isinstance(getattr(layer, name, None), int) and len(sizes) == 1:
+                setattr(layer, name, next(iter(sizes)))
+
+
+def fit_alone(layer: nn.Module, channels: int) -> None:
+    _fit(layer)
+    fit_norm(layer, channels)
+
+
+def fit_norm(layer: nn.Module, channels: int) -> None:
+    """The same for a norm, which may have no parameters: as many channels, in groups of the same size."""
+    if isinstance(layer, nn.GroupNorm):
+        if layer.num_groups > 1:
+            layer.num_groups = channels // (layer.num_channels // layer.num_groups)
+        layer.num_channels = channels
+    elif isinstance(shape := getattr(layer, "normalized_shape", None), tuple):
+        vars(layer)["normalized_shape"] = (channels, *shape[1:])
+
+
+def tensor_of(model: nn.Module, name: str) -> Tensor:
+    """A parameter or buffer by its qualified name."""
+    layer, _, attribute = name.rpartition(".")
+    return cast(Tensor, getattr(model.get_submodule(layer), attribute))
