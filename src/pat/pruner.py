@@ -294,8 +294,8 @@ class PruningAwareTraining:
             raise self._measured.refusal()
         self._holding.check()
         counts = self._counts(best)
-        told = (counts, Seen(scores[self.criterion], best, loss))[: 2 if self._tells_all else 1]
-        epi = self.policy.update(*told)
+        seen = Seen(scores[self.criterion], best, loss)
+        epi = self.policy.update(counts, seen) if self._tells_all else self.policy.update(counts)
         skipped, layers = self._left_out(), self._measured.layers
         return EpochReport(self.epoch, "dense", counts, epi, scores, skipped, layers)
 
