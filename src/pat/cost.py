@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,24 +21,59 @@ class Cost:
     parameters: int
 
 
-def measure(model: "nn.Module", example_input: "Tensor") -> Cost:
+def measure(model: "nn.Module", example_input: "Tensor | tuple[Any, ...]") -> Cost:
     """Count one sample's multiply-accumulates and the parameters.
 
-    Counted on a copy without storage, so nothing is computed and the model stays as it is.
+    Counted on a copy without storage where the model allows, so that nothing is computed; the model stays as
+    it is.
 
     Args:
         model: any module.
-        example_input: a batch ``[N, ...]``; only its shape and type matter.
+        example_input: a batch ``[N, ...]``, of which only shape and type matter, or a tuple of arguments, as
+            for :func:`pat.channels.trace`: N is then the first dimension of the first tensor in it, or the
+            length of a list of images.
+
+    Raises:
+        ValueError: if the arguments hold no tensor.
     """
+    import torch
+    from torch.utils import _pytree
+
+    from pat.loops.wrapping import bare
+
+    model = bare(model)
+    arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+    samples = _samples(arguments)
+    empty = _pytree.tree_map_only(torch.Tensor, lambda t: torch.empty_like(t, device="meta"), arguments)
+    try:
+        flops = _flops(copy.deepcopy(model).to("meta"), empty)
+    except Exception:  # detectors and others read numbers from values
+        flops = _flops(copy.deepcopy(model), copy.deepcopy(arguments))
+    macs = flops // 2 // samples
+    return Cost(macs=macs, parameters=sum(p.numel() for p in model.parameters()))
+
+
+def _flops(model: "nn.Module", arguments: "tuple[Any, ...]") -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    shadow = copy.deepcopy(model).to("meta").eval()
-    batch = torch.empty_like(example_input, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shadow(batch)
-    macs = counter.get_total_flops() // 2 // max(batch.shape[0], 1)
-    return Cost(macs=macs, parameters=sum(p.numel() for p in model.parameters()))
+        model.eval()(*arguments)
+    return int(counter.get_total_flops())
+
+
+def _samples(arguments: "tuple[Any, ...]") -> int:
+    """N of a model's arguments."""
+    import torch
+
+    for argument in arguments:
+        if isinstance(argument, torch.Tensor) and argument.dim():
+            return max(argument.shape[0], 1)
+        if isinstance(argument, list | tuple) and any(isinstance(each, torch.Tensor) for each in argument):
+            return len(argument)
+        if isinstance(argument, dict):
+            return _samples(tuple(argument.values()))
+    raise ValueError("expected a tensor among the arguments of the model, got none")
 
 
 def training_share(dense_macs: float, pruned_macs: float, epochs: int, dense_epochs: float) -> float:

@@ -11,6 +11,7 @@ from torch import nn
 from pat.files.atomic import write_whole
 from pat.files.plain import read_json
 from pat.files.sealed import digest
+from pat.loops.wrapping import bare
 from pat.surgery import resize, tensors
 
 _FORMAT = "pat-pruned-model-1"
@@ -22,7 +23,8 @@ def save_pruned(
     """Write a (pruned) model's parameters and buffers; their shapes are its structure.
 
     Args:
-        model: any module.
+        model: any module; of one in ``DistributedDataParallel``, ``DataParallel`` or compiled the bare model
+            is saved.
         path: file to write; replaced only once the new one is whole.
         notes: texts to keep with it (architecture, dataset, ...), readable with :func:`read_notes`.
 
@@ -31,10 +33,13 @@ def save_pruned(
     """
     from safetensors.torch import save
 
+    model = bare(model)
     content = {name: tensor.detach().contiguous().clone() for name, tensor in tensors(model).items()}
+    unlisted = sorted(content.keys() - model.state_dict(keep_vars=True).keys())
     texts = json.dumps(dict(notes or {}))
     metadata = {
         "format": _FORMAT,
+        "unlisted": json.dumps(unlisted),
         "notes": texts,
         "notes_sha256": digest(texts.encode()),
         "sha256": _digest(content),
@@ -45,8 +50,13 @@ def save_pruned(
 def load_pruned(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     """Shrink a freshly built dense model to a saved structure and load its weights.
 
+    Takes what the model's own ``load_state_dict`` would take: names have to agree, but for buffers that are
+    no part of a ``state_dict`` (``persistent=False``), which may be missing on either side; values are cast
+    to the model's type and device.
+
     Args:
-        model: the dense model, as before pruning; changed in place.
+        model: the dense model, as before pruning, or one of the saved structure; changed in place. In
+            ``DistributedDataParallel``, ``DataParallel`` or compiled, the bare model is loaded.
         path: file of :func:`save_pruned`.
 
     Returns:
@@ -67,14 +77,27 @@ def load_pruned(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         raise ValueError(f"{os.fspath(path)} is damaged: {error}") from error
     if _digest(content) != metadata.get("sha256"):
         raise ValueError(f"{os.fspath(path)} is damaged: its weights do not have the checksum in it")
+    plain = bare(model)
+    held, listed = tensors(plain), plain.state_dict(keep_vars=True).keys()
+    for name in _unlisted(metadata, path) - held.keys():
+        content.pop(name, None)
+    content = {**{name: tensor for name, tensor in held.items() if name not in listed}, **content}
     try:
-        resize(model, {name: tensor.shape for name, tensor in content.items()})
+        resize(plain, {name: tensor.shape for name, tensor in content.items()})
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)} does not fit the model: {error}") from error
     with torch.no_grad():
-        for name, tensor in tensors(model).items():
+        for name, tensor in tensors(plain).items():
             tensor.copy_(content[name])
     return model
+
+
+def _unlisted(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> set[str]:
+    """The buffers of the saved model that its ``state_dict`` did not have; older files do not say."""
+    try:
+        return {str(name) for name in read_json(metadata.get("unlisted", "[]"))}
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{os.fspath(path)} is damaged: {error}") from None
 
 
 def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:

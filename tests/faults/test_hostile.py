@@ -398,7 +398,7 @@ def test_hostile_yaml_is_refused_by_every_reader(bench: Tally, tmp_path: Path) -
             some = texts if bench.long or number < 2 else [text for text in texts if len(text) < 50_000]
             for text in some:
                 with bench.trial("hostile", f"YAML {kind}"):
-                    if what == "the paper's digits" and kind in TAGGED:
+                    if what == "the paper's values" and kind in TAGGED:
                         try:
                             read(text)
                         except ValueError as error:

@@ -715,7 +715,7 @@ def test_damaged_scores_and_models(bench: "Tally", tmp_path: Path) -> None:
             except ValueError as error:
                 assert "model.safetensors" in str(error)  # noqa: PT017
             else:
-                assert notes == {"spec": spec.id}
+                assert notes["spec"] == spec.id
 
 
 def edited(content: bytes, draw: random.Random, trial: int) -> bytes:

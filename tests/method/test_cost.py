@@ -95,3 +95,26 @@ def test_bad_arguments() -> None:
             training_share(4, 1, 10, dense)
     with pytest.raises(ValueError, match="dense_epochs"):
         training_share(4, 1, 0, 0)
+
+
+class Pair(nn.Module):
+    """Two images and a switch, which it reads from a value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+
+    def forward(self, images: list[torch.Tensor], switch: torch.Tensor) -> torch.Tensor:
+        first = torch.stack([self.conv(image[None])[0] for image in images])
+        return first * 2 if switch.item() > 0 else first
+
+
+def test_arguments_may_be_several_and_values_may_decide() -> None:
+    images = [torch.zeros(3, 8, 8), torch.zeros(3, 8, 8)]
+    one = 3 * 4 * 9 * 64
+    assert measure(Pair(), (images, torch.tensor(1.0))).macs == one
+    conv = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+    assert measure(conv, (torch.zeros(5, 3, 8, 8),)).macs == one
+    assert measure(nn.DataParallel(conv), torch.zeros(5, 3, 8, 8)).macs == one
+    with pytest.raises(ValueError, match="expected a tensor among the arguments"):
+        measure(conv, ("images",))

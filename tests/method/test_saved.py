@@ -141,3 +141,50 @@ def test_no_file(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(FileNotFoundError, match=f"no saved model at {path}"):
             load_pruned(Plain(), path)
+
+
+class Remembering(nn.Module):
+    """With a buffer that is no part of a state_dict, made when it is first needed."""
+
+    def __init__(self, early: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.norm = nn.BatchNorm2d(8)
+        self.head = nn.Conv2d(8, 2, 1)
+        if early:
+            self.register_buffer("scale", torch.full((1,), 2.0), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.conv(x)))
+
+
+@pytest.mark.parametrize(("saved", "fresh"), [(True, False), (False, True), (True, True), (False, False)])
+def test_buffers_that_no_state_dict_has_may_be_missing(saved: bool, fresh: bool, tmp_path: Path) -> None:
+    model, x = Remembering(saved), torch.randn(2, 3, 8, 8)
+    groups = trace(model, x)
+    surgery.remove(model, random_masks(groups, 0.5), groups=groups)
+    save_pruned(model, tmp_path / "a")
+    loaded = load_pruned(Remembering(fresh), tmp_path / "a")
+    assert torch.equal(loaded.eval()(x), model.eval()(x))
+    if fresh:
+        assert torch.equal(loaded.get_buffer("scale"), torch.tensor([2.0]))
+
+
+def test_what_a_state_dict_has_may_not_be_missing(tmp_path: Path) -> None:
+    save_pruned(nn.Sequential(nn.Conv2d(3, 8, 3, bias=False)), tmp_path / "a")
+    with pytest.raises(ValueError, match="does not fit the model"):
+        load_pruned(nn.Sequential(nn.Conv2d(3, 8, 3)), tmp_path / "a")
+
+
+def test_wrapped_models_are_saved_and_loaded_as_bare_ones(tmp_path: Path) -> None:
+    model, x = pruned("resnet18")
+    save_pruned(nn.DataParallel(model), tmp_path / "a")
+    outer = nn.DataParallel(build("resnet18")[0])
+    assert load_pruned(outer, tmp_path / "a") is outer
+    assert torch.equal(outer.module.eval()(x), model(x))
+
+
+def test_values_are_cast_to_the_models_type(tmp_path: Path) -> None:
+    save_pruned(nn.Linear(2, 2), tmp_path / "a")
+    loaded = load_pruned(nn.Linear(2, 2).double(), tmp_path / "a")
+    assert {p.dtype for p in loaded.parameters()} == {torch.float64}

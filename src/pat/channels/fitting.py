@@ -3,33 +3,49 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
+import torch.fx
 from torch import Tensor, nn
 
 from pat.channels import register
 from pat.channels.layers import convolution_layer
 
 
-class _EmptyConv:
-    """The forward pass of a convolution that lost all its inputs or outputs; ``around`` is its padding."""
+def empty_value(
+    x: Tensor, weight: Tensor, bias: Tensor | None, around: list[int], window: list[int], steps: list[int]
+) -> Tensor:
+    """Zeros, plus the bias, of the shape that a convolution would have given.
 
-    if TYPE_CHECKING:  # TorchScript reads annotations, and knows no tuples of any length
+    Args:
+        x: its input, ``[N, ...]``.
+        weight, bias: its parameters; the first may be without entries.
+        around: padding, both sides together, by dimension.
+        window: entries that the kernel spans beyond the first one.
+        steps: its stride.
+    """
+    shape = [x.shape[0], weight.shape[0]]
+    for i, size in enumerate(x.shape[2:]):
+        shape.append((size + around[i] - window[i] - 1) // steps[i] + 1)
+    out = x.new_zeros(shape)
+    if bias is not None:
+        out = out + bias.to(out.dtype).reshape([1, -1] + [1] * (len(shape) - 2))
+    return out
+
+
+torch.fx.wrap("empty_value")  # one node of a graph, since what it does depends on sizes
+
+
+class _EmptyConv:
+    """The forward pass of a convolution that lost all its inputs or outputs, see :func:`empty_value`."""
+
+    if TYPE_CHECKING:
         weight: Tensor
         bias: Tensor | None
-        around: tuple[int, ...]
-        dilation: tuple[int, ...]
-        kernel_size: tuple[int, ...]
-        stride: tuple[int, ...]
+        around: list[int]
+        window: list[int]
+        steps: list[int]
 
     def forward(self, x: Tensor) -> Tensor:
-        shape = [x.shape[0], self.weight.shape[0]]
-        for i, size in enumerate(x.shape[2:]):
-            window = self.dilation[i] * (self.kernel_size[i] - 1)
-            shape.append((size + self.around[i] - window - 1) // self.stride[i] + 1)
-        out = x.new_zeros(shape)
-        bias = self.bias
-        if bias is not None:
-            out = out + bias.to(out.dtype).reshape([1, -1] + [1] * (len(shape) - 2))
-        return out
+        return empty_value(x, self.weight, self.bias, self.around, self.window, self.steps)
 
 
 class EmptyConv1d(_EmptyConv, nn.Conv1d):
@@ -48,13 +64,14 @@ for _kind in (EmptyConv1d, EmptyConv2d, EmptyConv3d):
     register(_kind, convolution_layer)
 
 
-def _padding(conv: nn.modules.conv._ConvNd) -> tuple[int, ...]:
-    """Entries that a convolution puts around its input, both sides together."""
-    if conv.padding == "same":
-        return tuple(d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
+def _geometry(conv: nn.modules.conv._ConvNd) -> dict[str, list[int]]:
+    """Arguments of :func:`empty_value`: lists, since TorchScript knows no tuples of any length."""
+    window = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
     if isinstance(conv.padding, str):
-        return (0,) * len(conv.kernel_size)
-    return tuple(2 * pad for pad in conv.padding)
+        around = window if conv.padding == "same" else [0] * len(window)
+    else:
+        around = [2 * pad for pad in conv.padding]
+    return {"around": around, "window": window, "steps": list(conv.stride)}
 
 
 class EmptyNorm(nn.modules.batchnorm._NormBase):
@@ -96,7 +113,7 @@ def _fit(layer: nn.Module) -> None:
             layer.out_channels = layer.in_channels * multiplier
         if layer.weight.numel() == 0:
             kind = next(k for k in _EMPTY if isinstance(layer, k))
-            vars(layer)["around"] = _padding(layer)
+            vars(layer).update(_geometry(layer))
             layer.__class__ = _EMPTY[kind]  # keeps hooks, parameters and names
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape

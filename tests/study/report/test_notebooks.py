@@ -230,7 +230,11 @@ def test_command_line_answers_a_preset_that_the_profile_has_not_with_2(
 ) -> None:
     out = ["--out", str(tmp_path / "out")]
     for profile, preset, message in (
-        ("digits", "quik", "profile 'digits' has no preset 'quik'; it has study, full, pilot, quick"),
+        (
+            "digits",
+            "quik",
+            "profile 'digits' has no preset 'quik'; it has study, primary, full, pilot, quick",
+        ),
         ("smoke", "quick", "profile 'smoke' has no preset 'quick'; it has study"),
         ("nonsense", "quick", "unknown profile 'nonsense'; known are"),
     ):

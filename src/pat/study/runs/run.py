@@ -1,5 +1,6 @@
 """One run: a spec in, a record in the store out; goes on from checkpoints, or branches from a dense run."""
 
+import json
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pat.study.runs.transplant import (
 from pat.study.runs.watcher import SILENT, Watcher
 from pat.study.store import Store
 from pat.study.store.record import CostRecord, Record, Result, command, provenance
+from pat.study.store.speeds import final_structure
 from pat.training import checkpoint
 from pat.training.data import ImageDataset
 from pat.training.epoch import finite
@@ -163,7 +165,7 @@ def _train(
         return found
     record = _record(spec, trainer, trunk, outcome, reason, seconds(), around.varying)
     if outcome is not None:
-        save_pruned(trainer.model, store.folder(spec) / "model.safetensors", {"spec": spec.id})
+        save_pruned(trainer.model, store.folder(spec) / "model.safetensors", _notes(spec, record))
     if trainer.scores:
         checkpoint.save(
             store.folder(spec) / "scores.ckpt",
@@ -172,6 +174,13 @@ def _train(
     store.write(record)
     store.clean(spec, keep)
     return record
+
+
+def _notes(spec: Spec, record: Record) -> dict[str, str]:
+    """What a saved model says of itself: its run, and the channels that its layers have left."""
+    left = final_structure(record)
+    notes = {"spec": spec.id, "run": spec.title, "architecture": spec.architecture, "dataset": spec.dataset}
+    return notes | ({} if left is None else {"structure": json.dumps(left)})
 
 
 def _start(
