@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from pat.channels import ChannelGroup, ChannelGroups
-    from pat.pruner import EpochReport, PruningAwareTraining, Status
+    from pat.loops.report import EpochReport, Status
+    from pat.pruner import PruningAwareTraining
 
 
 class Pruner(Protocol):

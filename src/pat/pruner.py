@@ -2,56 +2,27 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pat import rehearsal, schedule, surgery
-from pat.channels import ChannelGroup, ChannelGroups, UnsupportedOperation, trace
-from pat.criteria import CRITERIA, Criterion
+from pat.channels import trace
+from pat.criteria import Criterion
+from pat.loops.arguments import Adjust, adjusted, check, neurons
 from pat.loops.check import LoopCheck
+from pat.loops.counting import Count, Counting
 from pat.loops.holding import Holding
 from pat.loops.measured import Measured
 from pat.loops.optimizers import Optimizers, Watched
 from pat.loops.ranks import Ranks
+from pat.loops.report import EpochReport, LayerCollapse, Status
+from pat.loops.scoring import Scoring
 from pat.loops.wrapping import bare, copies, distributed
 from pat.policy import Policy, Seen
-from pat.structure import channel_counts, kept_count, top_channels
 
-Status = Literal["dense", "prune", "sparse"]
-Adjust = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Mapping[str, Tensor]]
-"""Scores ``[size]`` per group and what is kept of it (bool ``[size]``) in, the scores to rank by out."""
-
-
-class LayerCollapse(RuntimeError):
-    """Pruning left no path from the model's input to its output: the model is constant."""
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What happened in an epoch.
-
-    Attributes:
-        epoch: counted from 0.
-        status: the epoch's phase.
-        counts: the structure: after a dense epoch N_t of Algorithm 2 (one-shot, nothing is removed), after
-            the pruning epoch what Algorithm 1 left; in sparse epochs None, but for the first after
-            :meth:`PruningAwareTraining.adopt`.
-        epi: EPI_t, None where undefined or where the policy has none.
-        scores: after a dense epoch, per tracked criterion the scores ``[size]`` per group.
-        skipped: minibatches left out of the scores because of non-finite gradients.
-        unmeasured: layers that stayed whole because no gradient reached them.
-    """
-
-    epoch: int
-    status: Status
-    counts: dict[str, int] | None = None
-    epi: float | None = None
-    scores: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    skipped: int = 0
-    unmeasured: tuple[str, ...] = ()
+__all__ = ["Adjust", "EpochReport", "LayerCollapse", "PruningAwareTraining", "Status"]
 
 
 class PruningAwareTraining:
@@ -119,7 +90,7 @@ class PruningAwareTraining:
         criterion: Criterion = "gradient",
         policy: Policy,
         prune_steps: int = 30,
-        count: Literal["filter", "unit"] = "filter",
+        count: Count = "filter",
         min_channels: int = 1,
         keep_stem: bool = True,
         exclude: Collection[str] = (),
@@ -130,28 +101,11 @@ class PruningAwareTraining:
         linear: bool | None = None,
         rehearse: bool = True,
     ) -> None:
-        if not 0 <= ratio < 1:
-            raise ValueError(f"ratio must lie in [0, 1), got {ratio}")
-        if steps_per_epoch < 1 or prune_steps < 1:
-            raise ValueError(
-                f"steps_per_epoch and prune_steps must be at least 1, got {steps_per_epoch}, {prune_steps}"
-            )
-        tracked = tuple(dict.fromkeys((criterion, *track)))
-        for name in tracked:
-            if name not in CRITERIA:
-                raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {name!r}")
-        if isinstance(policy, type) or not hasattr(policy, "prune_epoch"):
-            raise ValueError(
-                f"policy must be one of pat.policy (Never, AtEpoch, RandomEpoch, EPI, ...), got {policy!r}"
-            )
-        due = policy.prune_epoch
-        if due is not None and due < start_epoch:
-            raise ValueError(f"the policy prunes in epoch {due}, before start_epoch={start_epoch}")
-        if count not in ("filter", "unit"):
-            raise ValueError(f"count must be 'filter' or 'unit', got {count!r}")
+        track = tuple(track)
+        check(ratio, steps_per_epoch, prune_steps, (criterion, *track), policy, start_epoch)
         wrapped = distributed(model)
         self.model = model = bare(model)
-        self._ranks, self.optimizers = Ranks(wrapped), Watched(model, optimizer)
+        self.optimizers = Watched(model, optimizer)
         self.criterion: Criterion = criterion
         self.policy = policy
         self._tells_all = len(inspect.signature(policy.update).parameters) > 1  # one may ask for counts alone
@@ -159,7 +113,7 @@ class PruningAwareTraining:
         self.groups = trace(model, example_input, exclude)
         self.extra_models = copies(extra_models, model, self.groups)
         self._holding = Holding(model, self.groups, self.optimizers, self.extra_models, wrapped)
-        self._measured = Measured(model, _neurons(self.groups, keep_stem, linear))
+        self._measured = Measured(model, neurons(self.groups, keep_stem, linear))
         self.neurons = self._measured.neurons
         if rehearse:
             rehearsal.rehearse(model, example_input, self.groups, self.neurons)
@@ -167,28 +121,19 @@ class PruningAwareTraining:
         self.status: Status = "dense"
         self.epoch = start_epoch
         self.kept = {name: torch.ones(g.size, dtype=torch.bool) for name, g in self.neurons.items()}
-        self._multiplicity = {
-            name: g.multiplicity if count == "filter" else 1 for name, g in self.neurons.items()
-        }
-        self._count = count
-        self._min_channels = min_channels
-        total = sum(g.size * self._multiplicity[name] for name, g in self.neurons.items())
-        self._keep = kept_count(total, ratio)
+        self._counting = Counting(self.neurons, count, min_channels, ratio)
         self._schedule = schedule.exponential(
-            total, self._keep, schedule.prune_steps(prune_steps, steps_per_epoch)
+            self._counting.total, self._counting.keep, schedule.prune_steps(prune_steps, steps_per_epoch)
         )
-        self._prune_at = [
-            (i + 1) * steps_per_epoch // len(self._schedule) for i in range(len(self._schedule))
-        ]
+        self._prune_at = schedule.moments(len(self._schedule), steps_per_epoch)
         announced = {"steps_per_epoch": steps_per_epoch, "steps of Algorithm 1": len(self._schedule)}
-        self._ranks.agree({**announced, "filters kept": self._keep, "epoch": start_epoch})
-        self._tracked = tracked
-        self._scorers = {name: CRITERIA[name].scorer(model, self.neurons) for name in tracked}
+        ranks = Ranks(wrapped)
+        ranks.agree({**announced, "neurons kept": self._counting.keep, "epoch": start_epoch})
+        self._scoring = Scoring(model, self._measured, ranks, criterion, track)
         self._loop = LoopCheck(self.optimizers, steps_per_epoch)
         self._iteration = self._steps_done = self._skipped = 0
         self._last_scores: dict[str, Tensor] = {}
         self._adopted: dict[str, int] | None = None
-        self._top({name: torch.zeros(g.size) for name, g in self.neurons.items()}, self._keep)
         self._begin_epoch()
 
     def step(self) -> None:
@@ -201,9 +146,7 @@ class PruningAwareTraining:
         if self.status == "sparse":
             return
         self._loop.step()
-        for name in self._tracked if self.status == "dense" else (self.criterion,):
-            if CRITERIA[name].reads_gradients:
-                self._scorers[name].add()
+        self._scoring.read(others=self.status == "dense")
         self._iteration += 1
         if self.status == "prune" and self._iteration in self._prune_at:
             self._prune(self._prune_at.index(self._iteration) + 1)
@@ -277,35 +220,35 @@ class PruningAwareTraining:
         self._holding.remove(whole)
         self.kept = whole
         self.status = "sparse"
-        self._adopted = self._counts(whole)
+        self._adopted = self._counting.structure(whole)
         return self._adopted
 
     def _begin_epoch(self) -> None:
         self._iteration = self._skipped = 0
-        self._reset()
+        self._scoring.reset()
         due = self.policy.prune_epoch
         if self.status == "dense" and due is not None and self.epoch >= due:
             self.status = "prune"
 
     def _end_dense(self, loss: float | None) -> EpochReport:
-        scores = {name: self._scores(name) for name in self._tracked}
-        best = self._top(self._measured.rank(scores[self.criterion]), self._keep)
+        scores = self._scoring.all(self._moment)
+        best = self._counting.top(self._measured.rank(scores[self.criterion]), self._counting.keep)
         if self._measured.lost(self.kept, best):
             raise self._measured.refusal()
         self._holding.check()
-        counts = self._counts(best)
+        counts = self._counting.structure(best)
         seen = Seen(scores[self.criterion], best, loss)
         epi = self.policy.update(counts, seen) if self._tells_all else self.policy.update(counts)
-        skipped, layers = self._left_out(), self._measured.layers
+        skipped, layers = self._scoring.skipped, self._measured.layers
         return EpochReport(self.epoch, "dense", counts, epi, scores, skipped, layers)
 
     def _end_prune(self) -> EpochReport:
-        skipped = self._skipped + self._left_out()
+        skipped = self._skipped + self._scoring.skipped
         if self._steps_done < len(self._schedule):  # a shorter epoch than announced
             self._prune(len(self._schedule), last_chance=True)
         self._holding.remove(self.kept)
         self._last_scores = {}
-        counts = self._counts(self.kept)
+        counts = self._counting.structure(self.kept)
         return EpochReport(self.epoch, "prune", counts, skipped=skipped, unmeasured=self._measured.layers)
 
     def _prune(self, step: int, last_chance: bool = False) -> None:
@@ -314,19 +257,15 @@ class PruningAwareTraining:
         Without a finite minibatch since the last step the next one catches up; at the epoch's end the last
         step's scores serve.
         """
-        scorer = self._scorers[self.criterion]
-        unscored = CRITERIA[self.criterion].reads_gradients and scorer.minibatches == 0
+        unscored = self._scoring.waiting
         if unscored and not last_chance:
             return
-        latest = self._last_scores if unscored and self._last_scores else self._scores(self.criterion)
-        ranked = latest if self.adjust is None else self.adjust(latest, self.kept)
-        if odd := [n for n, score in latest.items() if n not in ranked or ranked[n].shape != score.shape]:
-            raise ValueError(f"adjust must give {latest[odd[0]].numel()} scores for group {odd[0]!r}")
-        whole = self._measured.rank(ranked)
+        latest = (self._last_scores if unscored else None) or self._scoring.own(self._moment)
+        whole = self._measured.rank(adjusted(self.adjust, latest, self.kept))
         scores = {name: torch.where(self.kept[name], whole[name], -torch.inf) for name in latest}
         if self._steps_done == 0:
             self._holding.check()
-        best = self._top(scores, self._schedule[step - 1])
+        best = self._counting.top(scores, self._schedule[step - 1])
         if self._measured.lost(self.kept, best):
             if last_chance or step == len(self._schedule):
                 raise self._measured.refusal()
@@ -338,35 +277,19 @@ class PruningAwareTraining:
         self.kept = kept
         self._steps_done = step
         self._last_scores = latest
-        self._skipped += self._left_out()
-        self._reset()
+        self._skipped += self._scoring.skipped
+        self._scoring.reset()
         self._holding.mask(self.kept)
         if collapsed:
             raise LayerCollapse(
-                f"after step {step} of {len(self._schedule)} no path of channels leads from the input to "
-                "the output; a lower ratio or min_channels=1 avoids it"
+                f"after step {step} of {len(self._schedule)} no path of channels leads from the input to the "
+                "output; a lower ratio or min_channels=1 avoids it"
             )
 
-    def _scores(self, criterion: Criterion) -> dict[str, Tensor]:
-        scorer, due = self._scorers[criterion], self.policy.prune_epoch
-        if criterion == self.criterion:
-            self._measured.update(scorer.unreached)
-        moment = {"epoch": self.epoch, "step": self._iteration, "pruning epoch": -1 if due is None else due}
-        return self._ranks.mean(scorer.mean(), moment)
-
-    def _reset(self) -> None:
-        for scorer in self._scorers.values():
-            scorer.reset()
-
-    def _left_out(self) -> int:
-        """Minibatches that are in no score since the last reset."""
-        return max(scorer.skipped for scorer in self._scorers.values())
-
-    def _top(self, scores: Mapping[str, Tensor], keep: int) -> dict[str, Tensor]:
-        return top_channels(scores, keep, self._multiplicity, self._min_channels)
-
-    def _counts(self, kept: Mapping[str, Tensor]) -> dict[str, int]:
-        return channel_counts(kept, self.neurons if self._count == "filter" else None)
+    @property
+    def _moment(self) -> dict[str, int]:
+        due = self.policy.prune_epoch
+        return {"epoch": self.epoch, "step": self._iteration, "pruning epoch": -1 if due is None else due}
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on, in any phase, as tensors and plain values.
@@ -382,7 +305,7 @@ class PruningAwareTraining:
             "skipped": self._skipped,
             "last_scores": {name: score.clone() for name, score in self._last_scores.items()},
             "kept": {name: mask.clone() for name, mask in self.kept.items()},
-            **{CRITERIA[name].state: scorer.state_dict() for name, scorer in self._scorers.items()},
+            **self._scoring.state_dict(),
             "policy": self.policy.state_dict(),
             "sizes": surgery.sizes(self.model) if self.status == "sparse" else None,
         }
@@ -403,8 +326,7 @@ class PruningAwareTraining:
         self._skipped = state["skipped"]
         self._last_scores = {name: score.clone() for name, score in state["last_scores"].items()}
         self.kept = {name: mask.clone() for name, mask in state["kept"].items()}
-        for name, scorer in self._scorers.items():
-            scorer.load_state_dict(state.get(CRITERIA[name].state, {}))
+        self._scoring.load_state_dict(state)
         self.policy.load_state_dict(state["policy"])
         self._loop.close()
         self._holding.release()
@@ -417,18 +339,11 @@ class PruningAwareTraining:
     def _settings(self) -> dict[str, Any]:
         return {
             "criterion": self.criterion,
-            "count": self._count,
-            "keep": self._keep,
+            "count": self._counting.count,
+            "keep": self._counting.keep,
             "schedule": self._schedule,
             "prune_at": self._prune_at,
-            "min_channels": self._min_channels,
+            "min_channels": self._counting.min_channels,
             "policy": self.policy.settings(),
             "groups": {name: group.size for name, group in self.neurons.items()},
         }
-
-
-def _neurons(groups: ChannelGroups, keep_stem: bool, linear: bool | None) -> dict[str, ChannelGroup]:
-    neurons = groups.neurons(keep_stem, linear)
-    if not neurons:
-        raise UnsupportedOperation(f"the model has no convolution whose channels could be pruned: {groups!r}")
-    return neurons

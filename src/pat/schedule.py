@@ -36,6 +36,12 @@ def prune_steps(requested: int, iterations: int) -> int:
     return max(1, min(requested, iterations // 2))
 
 
+def moments(steps: int, iterations: int) -> list[int]:
+    """After which of an epoch's iterations, counted from 1, each of so many pruning steps is due: evenly, the
+    last at the end."""
+    return [(i + 1) * iterations // steps for i in range(steps)]
+
+
 def warmup_cosine(epoch: int, *, epochs: int, warmup_epochs: int, peak: float) -> float:
     """Learning rate of one epoch: linear warm-up to ``peak``, then a cosine towards zero (Sec. 4).
 

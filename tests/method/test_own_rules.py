@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from networks import Plain
 from torch import Tensor, nn
 
-import pat.pruner
 from pat import PruningAwareTraining
 from pat.channels import ChannelGroup
 from pat.criteria import CRITERIA, Importance
+from pat.loops import arguments, scoring
 from pat.policy import AtEpoch, Never, Policy, Seen, Trigger
 from pat.registry import Registry
 from pat.stability import Structure, mask_distance
@@ -70,7 +70,8 @@ def steepness(monkeypatch: pytest.MonkeyPatch) -> list[Steepness]:
     for known in CRITERIA.values():
         registry.register(known)
     registry.register(Importance("steepness", "this test", scorer))
-    monkeypatch.setattr(pat.pruner, "CRITERIA", registry)
+    for module in (arguments, scoring):
+        monkeypatch.setattr(module, "CRITERIA", registry)
     return made
 
 

@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 
 from pat import surgery
 from pat.channels import ChannelGroup, ChannelGroups, trace
-from pat.pruner import EpochReport, LayerCollapse, Status
+from pat.loops.report import EpochReport, Status
+from pat.pruner import LayerCollapse
 from pat.rivals.prunetrain.lasso import GroupLasso
 from pat.structure import channel_counts
 
@@ -80,7 +81,7 @@ class PruneTrain:
         neurons: those of its groups whose channels may go.
         kept: bool ``[size]`` per group of the neurons.
         coefficient: lambda.
-        reports: one :class:`~pat.pruner.EpochReport` an epoch. Its status is ``"prune"`` where the epoch
+        reports: one :class:`~pat.loops.report.EpochReport` an epoch. Its status is ``"prune"`` where it
             ended with a removal (then ``counts`` is the structure left), before the first one ``"dense"``,
             else ``"sparse"``.
 
