@@ -32,8 +32,7 @@ def magnitude(weight: Tensor) -> Tensor:
     if not weight.numel():
         return weight.new_zeros(weight.shape[0])
     filters = weight.detach().reshape(weight.shape[0], -1)
-    norms: Tensor = torch.linalg.vector_norm(filters, dim=1)
-    return norms / math.sqrt(filters.shape[1])
+    return cast(Tensor, torch.linalg.vector_norm(filters, dim=1) / math.sqrt(filters.shape[1]))
 
 
 def taylor(weight: Tensor, grad: Tensor) -> Tensor:
@@ -84,13 +83,13 @@ def magnitude_scores(model: nn.Module, groups: Mapping[str, ChannelGroup]) -> di
     """
     layers = dict.fromkeys(member.layer for group in groups.values() for member in group.members)
     norms = {name: magnitude(_filters_first(model, name)) for name in layers}
-    scores = {
+    return {
         name: torch.stack([norms[m.layer][m.channels.to(norms[m.layer].device)] for m in g.members])
         .mean(0)
         .float()
+        .cpu()
         for name, g in groups.items()
     }
-    return {name: score.cpu() for name, score in scores.items()}
 
 
 class NoScores(RuntimeError):
@@ -289,7 +288,8 @@ def is_trained(model: nn.Module, group: ChannelGroup) -> bool:
 
 def _scored(model: nn.Module, group: ChannelGroup) -> tuple[bool, Sequence[Member]]:
     """The layers to score a group by: its norms (True), or its filters (False)."""
-    norms = [n for n in group.norms if _has_weight(model, n.layer)]
+    weights = {n.layer: getattr(model.get_submodule(n.layer), "weight", None) for n in group.norms}
+    norms = [n for n in group.norms if isinstance(weights[n.layer], nn.Parameter)]
     if norms and (_all_trained(model, norms) or not _all_trained(model, group.members)):
         return True, norms
     return False, group.members
@@ -342,10 +342,6 @@ def _filters_first(model: nn.Module, layer: str) -> Tensor:
 
 def _without_grad(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [parameter for parameter in parameters if parameter.grad is None]
-
-
-def _has_weight(model: nn.Module, layer: str) -> bool:
-    return isinstance(getattr(model.get_submodule(layer), "weight", None), nn.Parameter)
 
 
 def _same_shape(**tensors: Tensor) -> None:

@@ -6,15 +6,15 @@ import pytest
 from test_cli import assert_refused, files, pat
 
 from pat.study.plan.profile import load_profile
-from pat.study.runs import forecast
-from pat.study.runs.forecast import Times
+from pat.study.runs import trials
+from pat.study.runs.trials import Times
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     given = Times(epoch=100.0, around=0.0, checkpoint=10, weights=10, log=10, source="trial")
-    monkeypatch.setattr(forecast.Trials, "__call__", lambda self, spec: given)
+    monkeypatch.setattr(trials.Trials, "__call__", lambda self, spec: given)
     return tmp_path
 
 

@@ -15,7 +15,8 @@ from pat.files import paths
 
 SOURCE = Path(pat.__file__).parent
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "safetensors")
-TRAINING = {f"pat.study.runs.{name}" for name in ("building", "forecast", "measuring", "run", "transplant")}
+COMPUTING = ("building", "forecast", "measuring", "run", "transplant", "trials")
+TRAINING = {f"pat.study.runs.{name}" for name in COMPUTING}
 """The modules of the study that compute with networks."""
 FRONTS = ["pat", "pat.training.data"]
 

@@ -37,7 +37,8 @@ def plan(
     from pat.study import experiments
     from pat.study.experiments.evidence import Evidence
     from pat.study.plan.profile import load_profile
-    from pat.study.runs.forecast import Trials, forecast
+    from pat.study.runs.forecast import forecast
+    from pat.study.runs.trials import Trials
     from pat.study.store import open_store
 
     with clear_errors():

@@ -1,60 +1,18 @@
 """Forecasts: what runs will take on this machine, from times measured here, before any of them is trained."""
 
-import math
-import tempfile
-import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from statistics import fmean, median
-from typing import Literal
+from statistics import fmean
 
-import torch
-
-from pat.channels import trace
-from pat.files import paths
-from pat.files.errors import DataError
 from pat.study.plan.spec import AtEpoch, Spec
 from pat.study.runs.budget import dense_key, pruned_key
-from pat.study.runs.building import build_trainer, check_device, open_data
-from pat.study.runs.measuring import Stepper, network
+from pat.study.runs.building import check_device
 from pat.study.runs.sweep import Trunk, plan
-from pat.study.runs.watcher import SILENT
+from pat.study.runs.trials import Source, Times, Trials
 from pat.study.store import AnyStore, Store
 from pat.study.store.record import record_text
-from pat.training import checkpoint
-from pat.training.data import load_manifest
 
-Source = Literal["trial", "steps"]
-"""Where a time comes from: epochs on the data, or, where those are not there, steps on made-up images."""
-
-_EPOCHS, _STEPS = 3, 40  # of a trial; the first epoch does not count
-_LARGE, _FEW = (
-    1 << 20,
-    8,
-)  # pixels of a batch above which a processor steps on so many images, taken as a share
 _SAMPLE = 50  # records whose size is looked at
-
-
-@dataclass(frozen=True)
-class Times:
-    """What a network takes.
-
-    Attributes:
-        epoch: seconds of an epoch, with validation, tracking and the checkpoint behind it.
-        around: seconds before the first and after the last.
-        checkpoint: bytes of one.
-        weights: bytes of the network that the run leaves.
-        log: bytes that an epoch adds to the record.
-        source: how it was measured.
-    """
-
-    epoch: float
-    around: float
-    checkpoint: int
-    weights: int
-    log: int
-    source: Source
 
 
 @dataclass(frozen=True)
@@ -109,32 +67,6 @@ class Forecast:
         return max(self.seconds / jobs, self.longest)
 
 
-@dataclass(frozen=True)
-class Trials:
-    """Times that are measured now: on the data for three short epochs, or, where the data are not there, on
-    made-up images, which leaves out loading them.
-
-    Args:
-        data: root of the data sets.
-        workers: processes a run that decode images.
-    """
-
-    data: Path = paths.DATA
-    workers: int = 0
-
-    def __call__(self, spec: Spec) -> Times:
-        """Of a dense run, or of one that prunes in its first epoch, without that epoch."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(spec.threads)
-        try:
-            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-                return _trial(spec, self.data, self.workers)
-        except DataError:
-            return _steps(spec)
-        finally:
-            torch.set_num_threads(threads)
-
-
 def forecast(
     specs: Iterable[Spec], store: AnyStore, *, jobs: int = 1, measure: Callable[[Spec], Times] | None = None
 ) -> Forecast:
@@ -144,8 +76,8 @@ def forecast(
         specs: the runs.
         store: has those that are done.
         jobs: that will run at the same time.
-        measure: tells the times of a dense run, or of one that prunes in its first epoch; :class:`Trials` by
-            default.
+        measure: tells the times of a dense run, or of one that prunes in its first epoch; by default
+            :class:`~pat.study.runs.trials.Trials`.
 
     Raises:
         ValueError: for a network that cannot be trained on the data, or a device that is not there.
@@ -281,83 +213,3 @@ class _Times:
             at_once = {"pruning": spec.pruning.model_copy(update=plain), "pretrained": False}
             self._known[key] = self._measure(spec.model_copy(update=at_once))
         return self._known[key]
-
-
-def _trial(spec: Spec, data: Path, workers: int) -> Times:
-    """Train short epochs of the run, which stand for whole ones by their share of the steps."""
-    dataset = open_data(spec, data, workers)
-    recipe, begin = spec.recipe, time.perf_counter()
-    whole = dataset.steps_per_epoch(recipe.batch_size, recipe.slices)
-    cuts = math.ceil(whole / _STEPS)
-    checked = recipe.validation_images or dataset.split_size("validation")
-    short = {
-        "epochs": _EPOCHS,
-        "warmup_epochs": 0,
-        "slices": recipe.slices * cuts,
-        "validation_images": max(1, checked // cuts),
-    }
-    trainer = build_trainer(
-        spec.model_copy(update={"recipe": recipe.model_copy(update=short)}), dataset, SILENT, start_epoch=0
-    )
-    before = time.perf_counter() - begin
-    trainer.train(until=_EPOCHS)
-    counted = trainer.history[1:] or trainer.history  # a network that collapsed at once has no other
-    begin = time.perf_counter()
-    images = dataset.split_size("test")
-    sample = min(images, 10 * recipe.batch_size)
-    trainer.evaluate("test", sample)
-    after = (time.perf_counter() - begin) * images / sample
-    with tempfile.TemporaryDirectory(prefix="pat-plan-") as folder:
-        begin, file = time.perf_counter(), Path(folder) / "state"
-        checkpoint.save(file, trainer.state_dict())
-        writing, size = time.perf_counter() - begin, file.stat().st_size
-    share = whole / dataset.steps_per_epoch(recipe.batch_size, short["slices"])
-    return Times(
-        epoch=share * median(epoch.seconds for epoch in counted) + writing,
-        around=before + after,
-        checkpoint=size,
-        weights=_bytes(trainer.model),
-        log=max(len(epoch.model_dump_json(exclude_none=True)) for epoch in counted),
-        source="trial",
-    )
-
-
-def _steps(spec: Spec) -> Times:
-    """Step on made-up images, for as many steps as an epoch of the manifest has."""
-    manifest, recipe = load_manifest(spec.dataset), spec.recipe
-    batch = recipe.batch_size
-    if spec.device == "cpu" and batch * manifest.image_size**2 > _LARGE:
-        batch = min(batch, _FEW)
-    small = spec.model_copy(update={"recipe": recipe.model_copy(update={"batch_size": batch})})
-    structure = None
-    if spec.pruning is not None:
-        dense = network(spec)
-        shape = (2, manifest.in_channels, manifest.image_size, manifest.image_size)
-        groups = trace(dense, torch.zeros(shape, device=spec.device))
-        by_unit = spec.neurons.count == "unit"
-        structure = {
-            name: max(1, round(group.size * (1 - spec.pruning.ratio)))
-            for group_name, group in groups.items()
-            for name in ((group_name,) if by_unit else group.layers[:1])
-        }
-    stepper = Stepper(small, network(spec, structure), time.perf_counter)
-    stepper.step()
-    forward, backward, update = (
-        median(part) for part in zip(*(stepper.step() for _ in range(3)), strict=True)
-    )
-    train = manifest.splits["train"].count // recipe.slices
-    checked = recipe.validation_images or manifest.splits["validation"].count
-    per_image = (forward + backward) / batch
-    size = _bytes(stepper.model)
-    return Times(
-        epoch=train * per_image + train / recipe.batch_size * update + checked * forward / batch,
-        around=manifest.splits["test"].count * forward / batch,
-        checkpoint=2 * size,  # weights and momentum
-        weights=size,
-        log=1000,
-        source="steps",
-    )
-
-
-def _bytes(model: torch.nn.Module) -> int:
-    return sum(value.numel() * value.element_size() for value in model.state_dict().values())
