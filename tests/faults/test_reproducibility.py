@@ -198,6 +198,8 @@ def test_the_same_command_twice(bench: Tally, tmp_path: Path) -> None:
 
 
 def test_one_process_or_two(bench: Tally, store: Store, tmp_path: Path) -> None:
+    if not bench.long:
+        pytest.skip("takes the long bench; tests of sweeps hold two processes against single runs")
     specs = [spec for spec in KINDS.values() if spec.experiment in ("dense", "sweep")]
     with bench.trial("reproducibility", "a sweep by one process and by two"):
         for record in sweep(specs, Store(tmp_path), How(jobs=2)):

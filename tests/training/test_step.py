@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "build": small("resnet8-bottleneck"),
         "settings": recipe(channels_last=True, precision="bf16"),
     },
-    "fp16": {"build": small("resnet8-basic"), "settings": recipe(precision="fp16")},
+    "fp16": {"build": small("resnet8-basic"), "settings": recipe(precision="fp16", batch_size=20, slices=8)},
 }
 
 

@@ -1,6 +1,7 @@
 """Which channels go together: labels on the entries of values, joined by a union-find over arrays."""
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -100,8 +101,8 @@ class Coupling:
     def join(self, first: Tensor, second: Tensor) -> None:
         """Couple labels entry by entry; shapes are broadcast."""
         if first is not second:
-            shape = torch.broadcast_shapes(first.shape, second.shape)  # type: ignore[no-untyped-call]
-            self._edges.append((first.expand(shape).flatten(), second.expand(shape).flatten()))
+            one, other = torch.broadcast_tensors(first, second)  # type: ignore[no-untyped-call]
+            self._edges.append((one.flatten(), other.flatten()))
 
     def join_along(self, ids: Tensor, dim: int) -> Tensor:
         """Couple all labels along a dimension; the first stand for them."""
@@ -165,3 +166,57 @@ def _components(size: int, edges: list[tuple[Tensor, Tensor]]) -> Tensor:
         root.scatter_reduce_(0, torch.maximum(first, second), torch.minimum(first, second), "amin")
         while not torch.equal(root, jumped := root[root]):
             root = jumped
+
+
+def classes(labels: list[Tensor], stays: Tensor) -> Iterator[tuple[Tensor, list[int], Tensor]]:
+    """Labels that may go, each with all others that the same layers have, in the order of their first use.
+
+    Args:
+        labels: of each layer's channels.
+        stays: by label.
+
+    Yields:
+        The labels ``[n]``; the numbers of the layers that have each, in order, ``m``; their channels there,
+        ``[n, m]``.
+    """
+    if not labels:
+        return
+    all_labels = torch.cat(labels)
+    free = ~stays[all_labels]
+    layer = torch.cat([torch.full_like(own, i) for i, own in enumerate(labels)])[free]
+    channel = torch.cat([torch.arange(len(own)) for own in labels])[free]
+    known, mine, counts = torch.unique(all_labels[free], return_inverse=True, return_counts=True)
+    if not known.numel():
+        return
+    order = torch.sort(mine, stable=True).indices  # by label, then in the order of use
+    begins = counts.cumsum(0) - counts
+    by_use = torch.sort(order[begins]).indices  # labels in the order of their first use
+    alike = _same_layers(mine, layer, len(labels), known.numel())[by_use]
+    _, kind = torch.unique(alike, return_inverse=True)
+    first = torch.full((int(kind.max()) + 1,), len(kind)).scatter_reduce(
+        0, kind, torch.arange(len(kind)), "amin"
+    )
+    sorted_by_kind = torch.sort(first[kind], stable=True).indices
+    for rows in torch.split(by_use[sorted_by_kind], torch.bincount(kind)[torch.argsort(first)].tolist()):
+        used = order[begins[rows][:, None] + torch.arange(int(counts[rows[0]]))]
+        yield known[rows], layer[used[0]].tolist(), channel[used]
+
+
+def _same_layers(mine: Tensor, layer: Tensor, layers: int, labels: int) -> Tensor:
+    """A number by label, the same for those that the same layers have, equally often in the same order."""
+    kind, count = torch.zeros(labels, dtype=torch.long), 1
+    for own in torch.split(mine, torch.bincount(layer, minlength=layers).tolist()):
+        for once in _rounds(own):
+            before, now = torch.unique(kind[once], return_inverse=True)
+            kind[once] = now + count
+            count += len(before)
+    return kind
+
+
+def _rounds(labels: Tensor) -> Iterator[Tensor]:
+    """Labels without repetition; those that are left over come again."""
+    ranked = torch.sort(labels).values
+    while ranked.numel():
+        repeated = torch.cat([ranked.new_zeros(1, dtype=torch.bool), ranked[1:] == ranked[:-1]])
+        yield ranked[~repeated]
+        ranked = ranked[repeated]

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pat.channels.coupling import Coupling
+from pat.channels.coupling import Coupling, classes
 from pat.channels.op import INPUT, OUTPUT, Alone, Step
 
 
@@ -225,44 +225,37 @@ def collect(coupling: Coupling, steps: tuple[Step, ...], alone: Iterable[Alone])
         UnsupportedOperation: where labels cannot be told apart, naming the layers.
     """
     root, reasons = coupling.resolve()
-    classes: dict[int, list[tuple[str, int]]] = {}
-    whole: dict[str, str] = {}
-    for layer, ids in coupling.layers.items():
-        for channel, label in enumerate(root[ids].tolist()):
-            if label not in reasons:
-                classes.setdefault(label, []).append((layer, channel))
-            elif reasons[label] not in (INPUT, OUTPUT):
-                whole.setdefault(layer, reasons[label])
-    by_layers: dict[tuple[str, ...], list[int]] = {}
-    for label, channels in classes.items():
-        by_layers.setdefault(tuple(layer for layer, _ in channels), []).append(label)
-
+    stays = torch.zeros(coupling.size, dtype=torch.bool)
+    stays[list(reasons)] = True
+    names, labels = list(coupling.layers), [root[ids] for ids in coupling.layers.values()]
+    whole = {
+        name: why for name, own in zip(names, labels, strict=True) if (why := _reason(own, stays, reasons))
+    }
     unit = torch.full((coupling.size,), -1)
     groups: dict[str, ChannelGroup] = {}
     start = 0
-    for layers, roots in by_layers.items():
+    for roots, uses, channels in classes(labels, stays):
+        layers = [names[use] for use in uses]
         convolutional = any(layer in coupling.convolutions for layer in layers)
         producing = [i for i, lay in enumerate(layers) if lay in coupling.convolutions or not convolutional]
         name = layers[producing[0]]
         same = sum(known == name or known.startswith(f"{name}#") for known in groups)
         name = f"{name}#{same + 1}" if same else name
         units = range(start, start + len(roots))
-        unit[torch.tensor(roots)] = torch.arange(units.start, units.stop)
+        unit[roots] = torch.arange(units.start, units.stop)
         start = units.stop
         groups[name] = ChannelGroup(
             name=name,
             size=len(roots),
-            members=tuple(
-                Member(layers[i], torch.tensor([classes[label][i][1] for label in roots])) for i in producing
-            ),
+            members=tuple(Member(layers[i], channels[:, i]) for i in producing),
             norms=(),
             convolutional=convolutional,
             reads_input=any(layer in coupling.stems for layer in layers),
             units=units,
         )
     unit = unit[root]
-    norms = {layer: unit[ids] for layer, ids in coupling.norms.items()}
-    groups = {name: replace(group, norms=_norms(norms, group.units)) for name, group in groups.items()}
+    norms = _norms({layer: unit[ids] for layer, ids in coupling.norms.items()}, groups)
+    groups = {name: replace(group, norms=tuple(norms[name])) for name, group in groups.items()}
     slots = (Slot(name, dim, unit[held.ids], held.own) for (name, dim), held in coupling.tensors.items())
     return ChannelGroups(
         groups,
@@ -279,15 +272,26 @@ def collect(coupling: Coupling, steps: tuple[Step, ...], alone: Iterable[Alone])
     )
 
 
-def _norms(tables: dict[str, Tensor], units: range) -> tuple[Member, ...]:
-    """The layers with a scale for each of a group's units, once for each time that it has one."""
-    members = []
+def _reason(labels: Tensor, stays: Tensor, reasons: Mapping[int, str]) -> str | None:
+    """Why a layer's first channel stays that does not belong to the model's input or output."""
+    found = (reasons[label] for label in labels[stays[labels]].tolist())
+    return next((why for why in found if why not in (INPUT, OUTPUT)), None)
+
+
+def _norms(tables: Mapping[str, Tensor], groups: Mapping[str, ChannelGroup]) -> dict[str, list[Member]]:
+    """By group the layers with a scale for each of its units, once for each time that one has it."""
+    members: dict[str, list[Member]] = {name: [] for name in groups}
+    ends = torch.tensor([group.units.stop for group in groups.values()])
+    names = list(groups)
     for layer, table in tables.items():
-        channels = ((table >= units.start) & (table < units.stop)).nonzero().flatten()
-        if channels.numel() and channels.numel() % len(units) == 0:
-            rows = channels[torch.sort(table[channels], stable=True).indices].reshape(len(units), -1)
-            members += [Member(layer, row) for row in rows.t()]
-    return tuple(members)
+        channels = (table >= 0).nonzero().flatten()
+        owners = torch.bucketize(table[channels], ends, right=True)
+        for owner in torch.unique(owners).tolist():
+            own, size = channels[owners == owner], groups[names[owner]].size
+            if own.numel() % size == 0:
+                rows = own[torch.sort(table[own], stable=True).indices].reshape(size, -1)
+                members[names[owner]] += [Member(layer, row) for row in rows.t()]
+    return members
 
 
 def entries_kept(entries: Tensor, units: Tensor) -> Tensor:

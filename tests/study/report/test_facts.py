@@ -87,7 +87,7 @@ def rows(table: str) -> list[list[str]]:
 
 def test_what_the_pages_quote(claims: Claims, book: Path) -> None:
     found = facts([study(claims, records())], claims, book)
-    texts = ["summary", "lead", "scale", "verdicts", "decided", "checksums", "hours"]
+    texts = ["summary", "lead", "scale", "verdicts", "decided", "checksums", "hours", "splits"]
     assert {name for name, value in found.items() if isinstance(value, str)} == set(texts)
     tables = {"outcomes", "cost", "runs", "environment", "licences", "licences_indirect"}
     assert set(found) - set(texts) == {*tables, "faults", "gpu"}
