@@ -18,7 +18,7 @@ class PruningAwareTraining(Callback):
     """Prune a ``LightningModule`` early in its training, with nothing changed in the module.
 
     Works with several optimizers, accumulation, clipping, mixed precision and ``DistributedDataParallel``,
-    as :func:`pat.attach` does. Checkpoints of the trainer carry its state: a run goes on from the end of any
+    as :func:`~pat.attaching.attach` does. Checkpoints of the trainer carry its state: a run goes on from the end of any
     epoch.
 
     Args:

@@ -22,7 +22,7 @@ class EpochReport:
         status: the epoch's phase.
         counts: the structure: after a dense epoch N_t of Algorithm 2 (one-shot, nothing is removed), after
             the pruning epoch what Algorithm 1 left; in sparse epochs None, but for the first after
-            :meth:`pat.PruningAwareTraining.adopt`.
+            :meth:`~pat.pruner.PruningAwareTraining.adopt`.
         epi: EPI_t, None where undefined or where the policy has none.
         scores: after a dense epoch, per tracked criterion the scores ``[size]`` per group.
         skipped: minibatches left out of the scores because of non-finite gradients.
