@@ -122,10 +122,7 @@ class EarlyPruningIndicator:
     def _fires(self, value: float | None) -> bool:
         if value is None or value < self.threshold:
             return False
-        before = self.values[-self.patience :] if self.patience else []
-        if self.history == "full" and (len(before) < self.patience or None in before):
-            return False
-        return all(value >= past for past in before if past is not None)
+        return _leads(value, self.values, self.patience, self.history)
 
     def state_dict(self) -> dict[str, object]:
         """Values, recent structures and trigger, as plain numbers."""
@@ -140,6 +137,46 @@ class EarlyPruningIndicator:
         self.values = list(state["values"])  # type: ignore[call-overload]
         self._recent = list(state["recent"])  # type: ignore[call-overload]
         self.trigger_epoch = state["trigger_epoch"]  # type: ignore[assignment]
+
+
+def _leads(value: float, before: Sequence[float | None], patience: int, history: str) -> bool:
+    """Whether EPI_t is not under the ``patience`` values before it (Algorithm 2, line 9)."""
+    recent = before[-patience:] if patience else []
+    if history == "full" and (len(recent) < patience or None in recent):
+        return False
+    return all(value >= past for past in recent if past is not None)
+
+
+def highest_threshold(
+    values: Sequence[float | None],
+    epoch: int,
+    patience: int = 5,
+    history: Literal["full", "available"] = "full",
+) -> float:
+    """The highest tau with which EPI prunes in an epoch or before, from one dense run.
+
+    A way to choose tau for a network of one's own without a grid of pruned runs: train it dense once, and
+    name the epoch in which it should be pruned at the latest. Every higher tau waits longer, or for ever.
+    It is no method of the paper, which tunes tau on pruned runs (Sec. 4.2).
+
+    Args:
+        values: EPI_t of each epoch, None where undefined (:attr:`EarlyPruningIndicator.values`).
+        epoch: the latest pruning epoch, counted from 0.
+        patience, history: as of the indicator that will use it.
+
+    Raises:
+        ValueError: if no threshold prunes so early; the message names the first epoch that can.
+    """
+    reached = {
+        t + 1: value
+        for t, value in enumerate(values)
+        if value is not None and _leads(value, values[:t], patience, history)
+    }
+    in_time = [value for pruned_in, value in reached.items() if pruned_in <= epoch]
+    if not in_time:
+        first = f"the first that can be is {min(reached)}" if reached else "no epoch of this run can be"
+        raise ValueError(f"no threshold of EPI prunes in epoch {epoch} or before: {first}")
+    return max(in_time)
 
 
 def rank_correlation(scores1: Mapping[str, "Tensor"], scores2: Mapping[str, "Tensor"]) -> tuple[float, float]:

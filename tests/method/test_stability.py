@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pat.stability import (
     EarlyPruningIndicator,
+    highest_threshold,
     layer_distance,
     mask_distance,
     mask_jaccard,
@@ -327,3 +328,37 @@ def test_hamming_is_bounded_by_the_ratio_and_psi_is_not() -> None:
     assert mask_distance({"a": first}, {"a": second}) == pytest.approx(2 * 0.1)
     assert mask_jaccard({"a": first}, {"a": second}) == 0
     assert similarity([10, 0], [0, 10]) == 0
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 6), min_size=2, max_size=2), min_size=1, max_size=14),
+    st.integers(0, 14), st.integers(1, 3), st.integers(0, 3), st.sampled_from(["full", "available"]),
+)  # fmt: skip
+def test_the_highest_threshold_prunes_in_time_and_no_higher_one_does(
+    counts: list[list[int]], epoch: int, look_back: int, patience: int, history: str
+) -> None:
+    def pruned_in(threshold: float) -> float:
+        indicator = EarlyPruningIndicator(threshold, look_back, patience, history)  # type: ignore[arg-type]
+        for row in counts:
+            indicator.update(row)
+        return math.inf if indicator.trigger_epoch is None else indicator.trigger_epoch + 1
+
+    dense = EarlyPruningIndicator(1.0, look_back, patience, history)  # type: ignore[arg-type]
+    for row in counts:
+        dense.update(row)
+    if pruned_in(0.0) > epoch:
+        with pytest.raises(ValueError, match="no threshold of EPI prunes"):
+            highest_threshold(dense.values, epoch, patience, history)  # type: ignore[arg-type]
+        return
+    found = highest_threshold(dense.values, epoch, patience, history)  # type: ignore[arg-type]
+    assert pruned_in(found) <= epoch
+    assert found == 1 or pruned_in(math.nextafter(found, 2)) > epoch
+
+
+def test_without_any_threshold_in_time_the_first_possible_epoch_is_named() -> None:
+    values = [None, 0.5, 0.7, 0.6]
+    assert highest_threshold(values, 4, patience=1) == 0.7
+    with pytest.raises(ValueError, match="prunes in epoch 2 or before: the first that can be is 3"):
+        highest_threshold(values, 2, patience=1)
+    with pytest.raises(ValueError, match="no epoch of this run can be"):
+        highest_threshold([None, 0.5], 9, patience=1)

@@ -32,7 +32,7 @@ def phases(output: str) -> list[str]:
 
 def test_every_example_is_tested_and_short() -> None:
     tested = {"plain_loop.py", "gradient_accumulation.py", "adamw.py", "ema.py"}
-    tested |= {"accelerate_loop.py", "hugging_face_trainer.py"}
+    tested |= {"accelerate_loop.py", "hugging_face_trainer.py", "short_schedule.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
     for path in EXAMPLES.glob("*.py"):
         assert len(path.read_text().splitlines()) <= 55, path.name
@@ -51,6 +51,14 @@ def test_plain_loop(tmp_path: Path) -> None:
     first, second, third = map(int, re.findall(r"channels \[(\d+), (\d+), (\d+)\]", output)[0])
     assert first == 16  # the stem
     assert second + third == 48
+
+
+def test_a_short_schedule_is_pruned_early_in_it(tmp_path: Path) -> None:
+    output = run("short_schedule.py", tmp_path)
+    ((epoch, share),) = re.findall(r"pruned in epoch (\d+), after (\d+) %", output)
+    assert 12 <= int(share) <= 36  # of 90 epochs EPI cannot prune before the 12th; the fall-back is the 31st
+    assert int(epoch) <= 2
+    assert phases(output)[-1] == "sparse"
 
 
 def test_gradient_accumulation(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Commands that train: one run, or a sweep of many."""
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -123,6 +124,32 @@ def _profile(name: str, device: str | None) -> "Scale":
     return chosen if device is None else chosen.model_copy(update={"device": str(device)})
 
 
+def _part(chosen: "Scale", preset: str, text: str) -> "Scale":
+    """The profile with the seeds of ``--seeds`` alone, of which the preset must have some."""
+    part = chosen.of_seeds(_seeds(text))
+    settings = part.experiments.get(preset)
+    if part.sweeps.get(settings.sweep if settings else preset) == ():
+        raise ValueError(f"preset {preset!r} of profile {chosen.name!r} has none of the seeds {text}")
+    return part
+
+
+def _seeds(text: str) -> list[int]:
+    """What ``--seeds 3-6,9`` says.
+
+    Raises:
+        ValueError: for another form.
+    """
+    if not re.fullmatch(r"\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*", text):
+        raise ValueError(f"--seeds takes seeds and ranges of them, such as 3-6,9, got {text!r}")
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if len(range(int(first), int(last or first) + 1)) not in range(1, 10_001):
+            raise ValueError(f"--seeds: expected a range that ascends, of at most 10000 seeds, got {part!r}")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
 def _settings(pairs: Sequence[str]) -> dict[str, Any]:
     """What ``--set NAME=VALUE`` says; values as in YAML.
 
@@ -201,6 +228,9 @@ def sweep(
     workers: Workers = 0,
     device: OnDevice = None,
     budget: Budget = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="A part of its seeds, such as 3-6,9: the rest runs elsewhere.")
+    ] = None,
     graphs: Graphs = True,
 ) -> None:
     """Train all runs of an oracle sweep, or of another experiment, that the store lacks.
@@ -219,6 +249,7 @@ def sweep(
     with clear_errors():
         until = _deadline(budget)
         chosen, target, console = _profile(profile, device), open_store(store), Console()
+        chosen = chosen if seeds is None else _part(chosen, preset, seeds)
         with progress.of_sweep(console) as bar:
             how = How(
                 jobs=jobs,

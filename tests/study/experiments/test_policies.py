@@ -266,6 +266,16 @@ def test_thresholds_are_tuned_on_the_first_network_at_ratios_up_to_half() -> Non
     assert tuned_thresholds(sweep_of(of, late, ratio=0.8), profile(block(ratios=(0.8,)))) == {}
 
 
+def test_thresholds_are_tuned_on_seeds_that_have_all_ratios() -> None:
+    early, late = ({0: (0.0, a), 4: (0.0, 50.0), 8: (0.0, 90.0 - a)} for a in (90.0, 0.0))
+    records = sweep_of(trunk(SETTLES), early) + sweep_of(trunk(SETTLES), early, ratio=0.2)
+    for seed in (1, 2, 3):  # they would outvote it
+        records += sweep_of(trunk(SETTLES, seed=seed), late)
+    scale = profile(block(ratios=(0.2, 0.5)), block(seeds=(1, 2, 3)))
+    assert tuned_thresholds(records, scale) == {"gradient": 0.5}
+    assert tuned_thresholds(records, scale, seed=1) == {}
+
+
 def test_thresholds_by_seed_and_their_difference() -> None:
     early, late = ({0: (0.0, a), 4: (0.0, 50.0), 8: (0.0, 90.0 - a)} for a in (90.0, 0.0))
     records = []
@@ -343,6 +353,14 @@ def test_a_silent_run_counts_at_the_pre_defined_epoch() -> None:
     records = sweep_of(trunk(NEVER), {0: (60.0, 60.0), 4: (70.0, 70.0), 8: (80.0, 80.0)})
     table = regrets(records, profile(block())).set_index("policy")
     assert table.loc["epi", ["epoch", "triggered", "accuracy"]].tolist() == [4, False, 70.0]
+
+
+def test_random_epochs_between_those_of_the_grid_count_linearly() -> None:
+    of = trunk(SETTLES)
+    records = sweep_of(of, {0: (60.0, 60.0), 4: (80.0, 70.0), 8: (40.0, 80.0)})
+    scale = profile(block()).model_copy(update={"random_epochs": (1, 5)})
+    table = regrets(records, scale).set_index("policy")
+    assert table.loc["random", "accuracy"] == pytest.approx((65 + 70 + 75 + 80 + 70) / 5)
 
 
 def test_without_an_early_epoch_on_the_grid_random_has_no_value() -> None:

@@ -230,6 +230,27 @@ def test_the_loss_at_initialisation_by_criterion_is_magnitudes_minus_the_gradien
     assert len(found.records[0]) == 4
 
 
+def test_what_initialisation_costs_can_be_held_against_the_dense_run() -> None:
+    records = runs({None: (80.0, 81.0), 0: (60.0, 60.0), 2: (70.0, 71.0)})
+    records += runs({0: (20.0, 30.0), 2: (70.0, 60.0)}, criterion="magnitude")
+    settings = {"network": "bottleneck", "ratio": 0.5, "against": "dense"}
+    found = statistics.compute("initialisation_loss_by_criterion", evidence(*records), settings)
+    assert found.values == {0: 40.0, 1: 30.0}
+    settings = {"network": "bottleneck", "criterion": "gradient"}
+    losses = {0.1: 9.0, 0.3: 4.0, 0.5: 1.0}
+    records = [
+        record
+        for ratio, loss in losses.items()
+        for record in runs({0: (70.0 - loss,), 2: (70.0 - 2 * ratio - loss,)}, ratio=ratio)
+    ]
+    # Against the reference it grows with the ratio, against the dense run it falls.
+    found = statistics.compute("initialisation_loss_trend", evidence(*records), settings)
+    assert found.values == {0: pytest.approx(-1.0)}
+    dense = evidence(*records, *runs({None: (80.0,)}))
+    found = statistics.compute("initialisation_loss_trend", dense, settings | {"against": "dense"})
+    assert found.values == {0: pytest.approx(-1.0)}
+
+
 def test_the_trend_of_the_loss_is_a_rank_correlation_over_all_ratios() -> None:
     losses = {0.1: (1.0, 5.0), 0.3: (4.0, 5.0), 0.5: (3.0, 5.0)}
     records = [
@@ -540,6 +561,7 @@ def test_without_any_run_every_statistic_is_an_empty_sample() -> None:
             moments = ("reference", "first") if name == "accuracy_difference" else ("init", "epi")
             given |= dict(zip(("first", "second"), moments, strict=True))
         given |= {key: value for key, value in OTHERS.items() if key in wanted}
+        given |= {"at": "later"} if name == "ticket_difference" else {}
         assert statistics.compute(name, evidence(), given) == Sample(), name
 
 

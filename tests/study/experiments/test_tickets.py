@@ -53,6 +53,17 @@ def test_the_claim_is_decided_at_the_reference_epoch() -> None:
 
 
 @pytest.mark.parametrize("rewind", [0, 2])
+def test_all_later_epochs_count_if_the_claim_says_so(rewind: int) -> None:
+    found = ticket_difference(RECORDS, DIGITS, "full", 0.5, rewind, "later")
+    own = DIGITS.preset("full").tickets
+    assert own is not None
+    later = [epoch for epoch in own.epochs if epoch > rewind]
+    assert found.to_dict() == pytest.approx(
+        {seed: sum(gap(epoch, rewind, seed) for epoch in later) / len(later) for seed in SEEDS}
+    )
+
+
+@pytest.mark.parametrize("rewind", [0, 2])
 def test_without_masks_of_the_reference_epoch_it_is_the_mean_of_the_later_ones(rewind: int) -> None:
     other = DIGITS.model_copy(update={"contrast": Contrast(reference=6, last=22)})
     found = ticket_difference(RECORDS, other, "full", 0.8, rewind)

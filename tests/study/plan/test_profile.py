@@ -180,3 +180,19 @@ def test_a_grid_beyond_the_schedule_is_refused(own: Path) -> None:
     write(own, sweeps={"late": [cells | {"epochs": [9], "seeds": [0]}]}, experiments={})
     with pytest.raises(ValueError, match="9 is beyond the schedule of 5 epochs"):
         load_profile("mine").sweep("late")
+
+
+def test_a_part_of_the_seeds_is_a_part_of_the_runs() -> None:
+    whole = load_profile("digits")
+    part = whole.of_seeds([201, 203])
+    assert {spec.seed for spec in part.sweep("full")} == {201, 203}
+    assert {spec.id for spec in part.sweep("full")} == {
+        spec.id for spec in whole.sweep("full") if spec.seed in (201, 203)
+    }
+    assert part.sweep("quick") == []
+    settings = part.preset("full")
+    assert settings.tickets is not None
+    assert settings.tickets.seeds == (201, 203)
+    assert whole.of_seeds([211]).preset("full").steps is None  # five seeds have it
+    with pytest.raises(ValueError, match="no sweep of profile 'digits' has seed 999"):
+        whole.of_seeds([201, 999])

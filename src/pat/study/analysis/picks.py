@@ -1,6 +1,7 @@
 """The epochs that EPI picks in dense runs, by threshold, and the thresholds tuned on them (Sec. 4.2)."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -141,7 +142,8 @@ def tuned_thresholds(
 ) -> dict[Criterion, float]:
     """tau of each criterion, tuned as in Sec. 4.2: on the first network, at ratios up to 50 %.
 
-    The threshold with the best mean validation accuracy over ratios and seeds (:func:`threshold_scores`).
+    The threshold with the best mean validation accuracy over ratios and seeds (:func:`threshold_scores`), of
+    the seeds that have all of those ratios.
     Of thresholds that give the same picks in every run the highest stands for all; of equally good ones
     the lowest is taken, which prunes earliest. Only thresholds that the most runs reach are looked at,
     normally all runs: one that leaves networks unpruned must not win by the epoch that they count at instead.
@@ -154,33 +156,44 @@ def tuned_thresholds(
         Without the criteria that the sweep does not have on that network at these ratios.
     """
     own = cells(records, profile, preset, architecture=profile.architectures[0])
-    return tune([cell for cell in own if seed is None or cell.seed == seed], profile)
+    return tune(tunable(own), profile, seed)
 
 
-def tune(own: Iterable[Cell], profile: Profile) -> dict[Criterion, float]:
-    """:func:`tuned_thresholds` from cells of the sweep; those at higher ratios are left out."""
-    found = {}
-    for criterion, tuned_on in _by_criterion(cell for cell in own if cell.ratio <= TUNED_UP_TO).items():
-        found[criterion] = best_threshold(threshold_scores(tuned_on, profile))
-    return found
+def tunable(own: Iterable[Cell]) -> list[Cell]:
+    """The cells that thresholds are tuned on: up to 50 %, of the seeds that have all of a criterion's ratios.
+
+    So every ratio has the same weight in a mean over the cells.
+    """
+    ratios: dict[Criterion, set[float]] = defaultdict(set)
+    have: dict[tuple[Criterion, int], set[float]] = defaultdict(set)
+    low = [cell for cell in own if cell.ratio <= TUNED_UP_TO]
+    for cell in low:
+        ratios[cell.criterion].add(cell.ratio)
+        have[cell.criterion, cell.seed].add(cell.ratio)
+    return [cell for cell in low if have[cell.criterion, cell.seed] == ratios[cell.criterion]]
 
 
-def _by_criterion(own: Iterable[Cell]) -> dict[Criterion, list[Cell]]:
-    found: dict[Criterion, list[Cell]] = {}
+def tune(own: Iterable[Cell], profile: Profile, seed: int | None = None) -> dict[Criterion, float]:
+    """:func:`tuned_thresholds` from :func:`tunable` cells, of one seed or of all."""
+    by_criterion: dict[Criterion, list[Cell]] = defaultdict(list)
     for cell in own:
-        found.setdefault(cell.criterion, []).append(cell)
-    return found
+        if seed in (None, cell.seed):
+            by_criterion[cell.criterion].append(cell)
+    return {
+        criterion: best_threshold(threshold_scores(tuned_on, profile))
+        for criterion, tuned_on in by_criterion.items()
+    }
 
 
 def threshold_difference(records: Iterable[Record], profile: Profile, preset: str = "full") -> pd.Series:
     """Tuned threshold of magnitude minus that of gradient, each tuned on the runs of one seed, by seed.
 
-    Arguments as :func:`tuned_thresholds`; without the seeds that lack the runs of a criterion.
+    Arguments as :func:`tuned_thresholds`; without the seeds that lack runs of a criterion.
     """
-    own = cells(records, profile, preset, architecture=profile.architectures[0])
+    own = tunable(cells(records, profile, preset, architecture=profile.architectures[0]))
     found = {}
     for seed in sorted({cell.seed for cell in own}):
-        tau = tune([cell for cell in own if cell.seed == seed], profile)
+        tau = tune(own, profile, seed)
         if {"magnitude", "gradient"} <= set(tau):
             found[seed] = tau["magnitude"] - tau["gradient"]
     return pd.Series(found, dtype=float, name="threshold").rename_axis("seed")

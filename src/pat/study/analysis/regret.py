@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from pat.criteria import Criterion
-from pat.study.analysis.grid import Cell, cells, pruned_in
-from pat.study.analysis.picks import Pick, pick, tune, tuned_thresholds
+from pat.study.analysis.grid import Cell, accuracy_at, cells, pruned_in
+from pat.study.analysis.picks import Pick, pick, tunable, tune, tuned_thresholds
 from pat.study.plan.profile import Profile
 from pat.study.plan.settings import Window
 from pat.study.plan.spec import Spec
@@ -82,9 +82,10 @@ def regrets(
     """What each policy loses against the oracle, one row a network, criterion, ratio, seed and policy.
 
     The oracle is the grid's best epoch on validation, for each seed by itself, and test accuracy is what it
-    is compared in; so a regret can be negative. ``random`` is the exact mean over the grid's epochs from 0 to
-    the pre-defined one; ``init`` prunes in epoch 0, ``predefined`` after a third of the schedule, ``epi`` by
-    the paper's tau and ``tuned`` by :func:`tuned_thresholds`. A pick that is not on the grid counts by the
+    is compared in; so a regret can be negative. ``random`` is the exact mean over the profile's random epochs
+    (linear between the grid's), or without them over the grid's epochs from 0 to the pre-defined one;
+    ``init`` prunes in epoch 0, ``predefined`` after a third of the schedule, ``epi`` by the paper's tau and
+    ``tuned`` by :func:`tuned_thresholds`. A pick that is not on the grid counts by the
     run that prunes in it (:func:`picks_specs`).
 
     Args:
@@ -100,7 +101,7 @@ def regrets(
         the grid's best test accuracy, a maximum over noise), both in points.
     """
     every = cells(records, profile, preset, criterion=criterion)
-    tuned = tune((cell for cell in every if cell.architecture == profile.architectures[0]), profile)
+    tuned = tune(tunable(c for c in every if c.architecture == profile.architectures[0]), profile)
     rows = []
     for cell in every:
         if architecture in (None, cell.architecture):
@@ -116,8 +117,7 @@ def _decisions(
     cell: Cell, profile: Profile, tuned: Mapping[Criterion, float], window: Window | None
 ) -> Iterator[tuple[str, float, bool | None, float]]:
     """Policy, pruning epoch, whether EPI triggered, and test accuracy."""
-    early = [accuracy for epoch, accuracy in cell.test.items() if epoch <= cell.predefined]
-    yield "random", math.nan, None, float(np.mean(early)) if early else math.nan
+    yield "random", math.nan, None, _random(cell, profile)
     picks = {
         "oracle": Pick(cell.oracle, True),
         "init": Pick(0, True),
@@ -132,6 +132,15 @@ def _decisions(
     for policy, chosen in picks.items():
         accuracy = runs[chosen.epoch].test_accuracy if chosen.epoch in runs else math.nan
         yield policy, chosen.epoch, chosen.triggered if policy in _BY_EPI else None, accuracy
+
+
+def _random(cell: Cell, profile: Profile) -> float:
+    """Mean test accuracy over the epochs that a random policy draws from."""
+    if profile.random_epochs is not None:
+        low, high = profile.random_epochs
+        return float(np.mean([accuracy_at(cell.test, epoch) for epoch in range(low, high + 1)]))
+    early = [accuracy for epoch, accuracy in cell.test.items() if epoch <= cell.predefined]
+    return float(np.mean(early)) if early else math.nan
 
 
 def by_seed(table: pd.DataFrame, value: str = "regret") -> pd.DataFrame:

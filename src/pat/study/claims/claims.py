@@ -125,10 +125,14 @@ class Claims(Frozen):
         return self.level / self.looks if family == "primary" else self.level
 
     def strictest(self, family: Family) -> float:
-        """The level that decides a claim of this family for certain, whatever the others' p-values are."""
+        """The level that a single claim of this family has to reach, to reckon power with.
+
+        Of primary claims the one that decides it whatever the others' p-values are; of secondary ones the
+        level that Benjamini and Hochberg leave it when half of the family is decided.
+        """
         own = [claim for claim in self.claims if claim.family == family]
         n = len(own) if self.corrected == "claims" else sum(len(claim.parts) for claim in own)
-        return self.level_of(family) / (n if family == "primary" else 1)
+        return self.level_of(family) / (n if family == "primary" else 2)
 
 
 def load_claims(

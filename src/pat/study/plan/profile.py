@@ -105,6 +105,11 @@ class Profile(Frozen):
     """Earlier values that EPI must not be under (5 in Algorithm 2)."""
     contrast: Contrast
     """What "too early" and "too late" are compared with."""
+    random_epochs: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
+    """The first and last epoch that a random policy draws from, each as likely as the others.
+
+    Without it: the grid's epochs up to the pre-defined one.
+    """
     threads: int = 1
     """CPU threads of a run."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -251,6 +256,31 @@ class Profile(Frozen):
             known = ", ".join(self.experiments) or "none"
             raise ValueError(f"profile {self.name!r} has no experiments {name!r}; it has {known}")
         return self.experiments[name]
+
+    def of_seeds(self, seeds: Iterable[int]) -> Self:
+        """The profile with no other seeds than these: a part of its runs, for one machine of several.
+
+        Raises:
+            ValueError: for a seed that none of its sweeps has.
+        """
+        wanted = tuple(seeds)
+        known = {seed for blocks in self.sweeps.values() for block in blocks for seed in block.seeds}
+        if unknown := [seed for seed in wanted if seed not in known]:
+            raise ValueError(f"no sweep of profile {self.name!r} has seed {', '.join(map(str, unknown))}")
+
+        def left(block: Any) -> Any:
+            own = tuple(seed for seed in block.seeds if seed in wanted)
+            return block.model_copy(update={"seeds": own}) if own else None
+
+        sweeps = {
+            name: tuple(kept for block in blocks if (kept := left(block)))
+            for name, blocks in self.sweeps.items()
+        }
+        experiments = {
+            name: preset.model_copy(update={key: left(own) for key, own in preset if hasattr(own, "seeds")})
+            for name, preset in self.experiments.items()
+        }
+        return self.model_copy(update={"sweeps": sweeps, "experiments": experiments})
 
     def grid(self, blocks: Iterable[Cells]) -> list[Spec]:
         """All runs of some blocks, each once, dense runs first."""

@@ -227,13 +227,23 @@ def claims_checksum(book: Path = paths.BOOK, name: str = "claims") -> str | None
 
 PROTOCOL = (
     "book/claims.yaml",
+    "book/paper_values.yaml",
     "data_manifests/*.yaml",
+    "src/pat/stability.py",
+    "src/pat/cost.py",
+    "src/pat/study/plan/*.py",
     "src/pat/study/plan/profiles/*.yaml",
     "src/pat/study/analysis/*.py",
     "src/pat/study/claims/*.py",
-    "src/pat/study/experiments/*/*.py",
+    "src/pat/study/experiments/**/statistics.py",
+    "src/pat/study/experiments/**/runs.py",
+    "src/pat/study/experiments/**/tables.py",
+    "src/pat/study/experiments/*.py",
 )
-"""What is fixed before a run that decides: claims, profiles, data, and the code from records to verdicts."""
+"""What is fixed before a run that decides: claims, profiles, data, and the code from records to verdicts.
+
+The figures of a chapter decide nothing and may still change.
+"""
 
 
 @cache

@@ -14,6 +14,9 @@ from pat.study.store.record import Record
 Moment = Literal["first", "reference", "early", "last"]
 """A pruning epoch of the profile's contrast; ``early`` is the mean over the grid's epochs in its range."""
 
+Against = Literal["reference", "dense"]
+"""What pruning at initialisation is held against: the contrast's reference epoch, or the dense run."""
+
 
 def accuracy_difference(
     evidence: Evidence,
@@ -41,25 +44,29 @@ def accuracy_share(
     return paired(lambda a, b: a / b, pruned, _accuracy(evidence, network, criterion, ratio, "dense"))
 
 
-def initialisation_loss_by_criterion(evidence: Evidence, network: Network, ratio: Ratio) -> Sample:
+def initialisation_loss_by_criterion(
+    evidence: Evidence, network: Network, ratio: Ratio, against: Against = "reference"
+) -> Sample:
     """How much more pruning at initialisation costs with magnitude than with the gradient, in points.
 
-    What it costs is the accuracy of the contrast's reference epoch minus that of its first.
+    What it costs is the accuracy of ``against`` minus that of the contrast's first epoch.
     """
-    losses = [_initialisation_loss(evidence, network, by, ratio) for by in ("magnitude", "gradient")]
+    losses = [_initialisation_loss(evidence, network, by, ratio, against) for by in ("magnitude", "gradient")]
     return paired(lambda magnitude, gradient: magnitude - gradient, *losses)
 
 
 @correlates
-def initialisation_loss_trend(evidence: Evidence, network: Network, criterion: Criterion) -> Sample:
-    """Spearman's rank correlation of the ratio and what pruning at initialisation costs.
+def initialisation_loss_trend(
+    evidence: Evidence, network: Network, criterion: Criterion, against: Against = "reference"
+) -> Sample:
+    """Spearman's rank correlation of the ratio and what pruning at initialisation costs, held ``against``.
 
     Over all ratios of the sweep, if they are three or more; 0 if it costs the same at all of them.
     """
     ratios = list(evidence.grid(network, criterion))
     if len(ratios) < 3:
         return Sample()
-    losses = [_initialisation_loss(evidence, network, criterion, ratio) for ratio in ratios]
+    losses = [_initialisation_loss(evidence, network, criterion, ratio, against) for ratio in ratios]
     return paired(lambda *values: trend(ratios, values), *losses)
 
 
@@ -68,8 +75,10 @@ def trend(x: list[float], y: tuple[float, ...] | list[float]) -> float:
     return float(stats.spearmanr(x, y).statistic) if len(set(y)) > 1 else 0.0
 
 
-def _initialisation_loss(evidence: Evidence, network: Network, criterion: Criterion, ratio: Ratio) -> Sample:
-    return accuracy_difference(evidence, network, criterion, ratio, first="reference", second="first")
+def _initialisation_loss(
+    evidence: Evidence, network: Network, criterion: Criterion, ratio: Ratio, against: Against
+) -> Sample:
+    return accuracy_difference(evidence, network, criterion, ratio, first=against, second="first")
 
 
 def _accuracy(

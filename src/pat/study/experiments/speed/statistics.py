@@ -1,6 +1,7 @@
 """Sec. 4.3, Fig. 5: what a step of the pruned bottleneck network takes, and what its training costs."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pandas as pd
 
@@ -11,6 +12,9 @@ from pat.study.plan.profile import Profile
 from pat.study.plan.settings import Ratio
 from pat.study.store.measured import speed_folder
 from pat.study.store.speeds import Speeds, speeds_of
+
+By = Literal["macs", "steps"]
+"""What training costs by: multiply-accumulates, or measured training steps."""
 
 
 @correlates
@@ -29,19 +33,20 @@ def step_difference(evidence: Evidence, ratio: Ratio, first: speed.Choice, secon
     See :func:`~pat.study.experiments.speed.runs.step_difference`; of latency-aware runs those with the
     preset's first weight.
     """
-    table, speeds = _table(evidence), _speeds(evidence)
+    table = _table(evidence)
     found = _of(evidence, speed.step_difference(table, ratio, first, second), table, ratio, first, second)
-    if speeds is None or not found.values:
-        return found
-    folder = speed_folder(evidence.store.root, evidence.profile.recorded)
-    return replace(found, files=(folder / speeds.file,))
+    return _measured(evidence, "steps", found)
 
 
 @reaches(lambda profile: (0.0, 1 - training_share(1, 0, profile.recipe.epochs, profile.first_trigger + 2)))
-def training_saving(evidence: Evidence, ratio: Ratio) -> Sample:
-    """Share of the dense training's multiply-accumulates that pruning by EPI saves."""
+def training_saving(evidence: Evidence, ratio: Ratio, by: By = "macs") -> Sample:
+    """Share of the dense training that pruning by EPI saves.
+
+    See :func:`~pat.study.experiments.speed.runs.training_saving`.
+    """
     table = _table(evidence)
-    return _of(evidence, speed.training_saving(table, ratio), table, ratio, "epi")
+    values = speed.training_saving(table, ratio, "training_share" if by == "macs" else "step_training_share")
+    return _measured(evidence, by, _of(evidence, values, table, ratio, "epi"))
 
 
 def _cost_ratios(profile: Profile) -> tuple[float, float]:
@@ -52,13 +57,14 @@ def _cost_ratios(profile: Profile) -> tuple[float, float]:
 
 
 @reaches(_cost_ratios)
-def cost_ratio(evidence: Evidence, ratio: Ratio) -> Sample:
-    """Multiply-accumulates of train, prune, finetune divided by those of pruning in training by EPI.
+def cost_ratio(evidence: Evidence, ratio: Ratio, by: By = "macs") -> Sample:
+    """What train, prune, finetune costs divided by what pruning in training by EPI does.
 
     See :func:`~pat.study.experiments.speed.runs.cost_ratio`.
     """
     table = _table(evidence)
-    return _of(evidence, speed.cost_ratio(table, ratio), table, ratio, "epi")
+    values = speed.cost_ratio(table, ratio, "macs_share" if by == "macs" else "step_share")
+    return _measured(evidence, by, _of(evidence, values, table, ratio, "epi"))
 
 
 def _table(evidence: Evidence) -> pd.DataFrame:
@@ -71,6 +77,15 @@ def _table(evidence: Evidence) -> pd.DataFrame:
 
 def _speeds(evidence: Evidence) -> Speeds | None:
     return speeds_of(evidence.store.root, evidence.profile.recorded, evidence.records)
+
+
+def _measured(evidence: Evidence, by: By, found: Sample) -> Sample:
+    """With the file of step times, where the values hang on it."""
+    speeds = _speeds(evidence) if by == "steps" and found.values else None
+    if speeds is None:
+        return found
+    folder = speed_folder(evidence.store.root, evidence.profile.recorded)
+    return replace(found, files=(folder / speeds.file,))
 
 
 def _of(

@@ -14,7 +14,9 @@ from pat.study.store.record import Record
 Epochs = Annotated[int, Field(ge=0)]
 
 
-def ticket_difference(evidence: Evidence, ratio: Ratio, rewind: Epochs) -> Sample:
+def ticket_difference(
+    evidence: Evidence, ratio: Ratio, rewind: Epochs, at: tickets.At = "reference"
+) -> Sample:
     """Pruning in training minus its mask on the weights after ``rewind`` epochs, test accuracy in points.
 
     See :func:`~pat.study.experiments.tickets.tables.ticket_difference`.
@@ -23,7 +25,7 @@ def ticket_difference(evidence: Evidence, ratio: Ratio, rewind: Epochs) -> Sampl
     if not own or ratio not in own.ratios or rewind not in own.rewind:
         return Sample()
     runs = _at(evidence.experiment("tickets"), ratio)
-    values = tickets.ticket_difference(runs, evidence.profile, evidence.preset, ratio, rewind)
+    values = tickets.ticket_difference(runs, evidence.profile, evidence.preset, ratio, rewind, at)
     return Sample.of(values, [r for r in runs if r.spec.pruning and r.spec.pruning.rewind in (None, rewind)])
 
 

@@ -1,6 +1,7 @@
 """Lottery tickets (Sec. 4.1, Fig. 3 in grey): pruning in training against its masks on earlier weights."""
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import pandas as pd
 
@@ -14,6 +15,9 @@ _COLUMNS = [
     "training_share",
 ]  # fmt: skip
 _CELL = ["architecture", "criterion", "ratio", "epoch", "seed"]
+
+At = Literal["reference", "later"]
+"""The pruning epochs whose tickets are compared, see :func:`ticket_difference`."""
 
 
 def tickets_table(records: Iterable[Record]) -> pd.DataFrame:
@@ -70,18 +74,24 @@ def ticket_differences(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def ticket_difference(
-    records: Iterable[Record], profile: Profile, preset: str, ratio: float, rewind: int
+    records: Iterable[Record],
+    profile: Profile,
+    preset: str,
+    ratio: float,
+    rewind: int,
+    at: At = "reference",
 ) -> pd.Series:
     """Pruning in training minus its mask on earlier weights, test accuracy in points, by seed.
 
-    At the profile's reference epoch, if masks of that epoch are taken; otherwise the mean over the pruning
-    epochs after the first. Epochs whose mask is put on their own or later weights never count.
+    Epochs whose mask is put on their own or later weights never count.
 
     Args:
         records: of the experiment ``tickets``, or none.
         profile, preset: have its settings.
         ratio: alpha.
         rewind: epochs after which the weights are taken; 0 is the original initialisation.
+        at: the pruning epochs; ``reference`` is the profile's reference epoch, if masks of that epoch are
+            taken, and otherwise the same as ``later``: the mean over all after the first.
 
     Returns:
         Indexed by seed, without the seeds that lack a run of those epochs.
@@ -99,7 +109,7 @@ def ticket_difference(
         raise ValueError(f"no tickets of ratio {ratio:g}, rewound to {rewind}; preset {preset!r} has {has}")
     later = [epoch for epoch in own.epochs if epoch > max(rewind, profile.contrast.first)]
     reference = profile.contrast.reference
-    epochs = [reference] if reference in later else later
+    epochs = [reference] if at == "reference" and reference in later else later
     found = ticket_differences(tickets_table(records))
     found = found[
         (found["architecture"] == profile.architectures[0])
