@@ -77,7 +77,9 @@ def remove(
 
     Parameters keep their identity (the optimizer's groups need no change), as do gradients, training mode,
     ``requires_grad`` and memory format; the optimizer's state (momentum, Adam's moments) is cut with them.
-    A convolution that loses all its inputs or outputs stays, see :class:`~pat.channels.fitting.EmptyConv2d`.
+    A convolution that loses all its inputs or outputs stays, see :class:`~pat.channels.fitting.EmptyConv2d`;
+    one whose gradient this processor would spoil is replaced by the same function, see
+    :class:`~pat.channels.fitting.StridedConv2d`.
     A model wrapped in DistributedDataParallel must be wrapped anew, since its reducer knows the old sizes.
 
     Args:

@@ -468,6 +468,53 @@ def test_a_convolution_without_inputs_keeps_its_outputs_shape(
     assert groups.collapsed(nothing)
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_a_strided_shortcut_over_few_channels_learns_rightly(
+    layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """oneDNN spoils the gradient of its weights on processors with AVX2 alone: wrong, or a crash."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 8, 1, (2, 3)))
+    x = torch.randn(4, 3, 9, 9)
+    groups = trace(model, x)
+    surgery.remove(model, {"0": torch.arange(12) < 5}, groups=groups)
+    expected = copy.deepcopy(model).double()
+    expected[2].__class__ = nn.Conv2d
+    model = model.to(memory_format=layout)
+    outputs = []
+    for net, images in ((model, x.contiguous(memory_format=layout)), (expected, x.double())):
+        out = net(images)
+        out.square().sum().backward()
+        outputs.append(out.double())
+    assert torch.allclose(*outputs, atol=1e-5)
+    for own, other in zip(model.parameters(), expected.parameters(), strict=True):
+        assert own.grad is not None
+        assert other.grad is not None
+        assert torch.allclose(own.grad.double(), other.grad, atol=1e-4)
+    assert isinstance(model[2], nn.Conv2d)
+    assert type(model[2]) is not nn.Conv2d
+    again = trace(model, x)  # it can be pruned again
+    surgery.remove(model, {"0": torch.arange(5) < 2}, groups=again)
+    assert model(x).shape == (4, 8, 5, 3)
+    assert copy.deepcopy(model)(x).shape == (4, 8, 5, 3)
+
+
+@pytest.mark.parametrize("processor", ["AVX2", "AVX512", "DEFAULT"])
+def test_only_layers_in_danger_are_replaced(processor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
+    model = nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=1), nn.Conv2d(12, 12, 1, 2), nn.Conv2d(12, 12, 1), nn.Conv2d(12, 2, 3, 2)
+    )
+    groups = trace(model, torch.randn(2, 3, 16, 16))
+    surgery.remove(model, {"0": torch.arange(12) < 8, "1": torch.arange(12) < 7}, groups=groups)
+    assert all(type(layer) is nn.Conv2d for layer in model)
+    groups = trace(model, torch.randn(2, 3, 16, 16))
+    surgery.remove(model, {"0": torch.arange(8) < 7}, groups=groups)
+    replaced = [type(layer) is not nn.Conv2d for layer in model]
+    assert replaced == [False, processor == "AVX2", False, False]
+
+
 def test_collapsed() -> None:
     def empty(groups: ChannelGroups, *names: str) -> dict[str, Tensor]:
         return {name: torch.zeros(groups[name].size, dtype=torch.bool) for name in names}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
+import torch
 import torch.fx
 from torch import Tensor, nn
 
@@ -81,6 +82,34 @@ class EmptyNorm(nn.modules.batchnorm._NormBase):
         return x
 
 
+class StridedConv2d(nn.Conv2d):
+    """A strided 1x1 convolution that leaves out pixels first and then has a stride of one: the same function.
+
+    Where a processor has AVX2 but no AVX-512, oneDNN writes beyond its memory in the gradient of the weights of
+    a strided 1x1 convolution over fewer than eight channels in channels_last (its issue 6035): wrong numbers,
+    or a crash. Pruning leaves such layers, in the shortcuts of a ResNet.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        down, right = self.stride
+        return nn.functional.conv2d(input[..., ::down, ::right], weight, bias)
+
+
+def _spoiled(conv: nn.Module) -> bool:
+    """Whether it is a layer that oneDNN would spoil here, see :class:`StridedConv2d`."""
+    return (
+        type(conv) is nn.Conv2d
+        and conv.kernel_size == (1, 1)
+        and conv.stride != (1, 1)
+        and conv.padding in ((0, 0), "valid")
+        and conv.groups == 1
+        and conv.in_channels < _BLOCK
+        and conv.weight.device.type == "cpu"
+        and torch.backends.cpu.get_cpu_capability() == "AVX2"
+    )
+
+
+_BLOCK = 8
 _EMPTY = {nn.Conv1d: EmptyConv1d, nn.Conv2d: EmptyConv2d, nn.Conv3d: EmptyConv3d}
 
 
@@ -115,6 +144,8 @@ def _fit(layer: nn.Module) -> None:
             kind = next(k for k in _EMPTY if isinstance(layer, k))
             vars(layer).update(_geometry(layer))
             layer.__class__ = _EMPTY[kind]  # keeps hooks, parameters and names
+        elif _spoiled(layer):
+            layer.__class__ = StridedConv2d
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
     elif isinstance(layer, nn.modules.batchnorm._NormBase):

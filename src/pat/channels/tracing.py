@@ -3,6 +3,8 @@
 import copy
 import random
 from collections.abc import Collection
+from functools import cache
+from types import CodeType
 from typing import Any
 
 import torch
@@ -21,10 +23,11 @@ def trace(
 ) -> ChannelGroups:
     """Find the groups of coupled channels of a model.
 
-    Follows every channel through the operations of two forward passes of a copy, one in eval and one in
-    train mode; the model, its buffers and the random numbers are left as they were. Where the model allows,
-    the copy is without storage, so that nothing is computed. Channels that are added, multiplied or pass a
-    depthwise convolution are coupled; those of the model's input and output stay.
+    Follows every channel through the operations of forward passes of a copy, one in eval mode and, where the
+    model's code asks for the mode or has layers that were not reached, one in train mode; the model, its
+    buffers and the random numbers are left as they were. Where the model allows, the copy is without storage,
+    so that nothing is computed. Channels that are added, multiplied or pass a depthwise convolution are
+    coupled; those of the model's input and output stay.
 
     Args:
         model: any module.
@@ -70,10 +73,12 @@ def trace(
 
 
 def _watch(model: nn.Module, arguments: tuple[Any, ...]) -> tuple[Coupling, Walk]:
-    """An eval pass, whose path counts, and a train pass, which may run more layers."""
+    """An eval pass, whose path counts, and a train pass, which may run more layers, where it could differ."""
     coupling = Coupling()
     walk = Walk(coupling, model.eval(), find_rule, own_rule)
     ids = walk.run(arguments, None)
+    if not _unseen(model, walk.reached) and not any(map(_asks_for_mode, model.modules())):
+        return coupling, walk
     training = Walk(coupling, model.train(), find_rule, own_rule)
     try:
         training.run(arguments, ids)
@@ -90,6 +95,28 @@ def _watch(model: nn.Module, arguments: tuple[Any, ...]) -> tuple[Coupling, Walk
                 ) from error
     walk.alone.update(training.alone)
     return coupling, walk
+
+
+def _asks_for_mode(module: nn.Module) -> bool:
+    """Whether a module's own code may do something else in training; PyTorch's layers keep their channels.
+
+    Code outside of the module's class that asks is not seen: a rehearsal, in both modes, finds what it does.
+    """
+    return "forward" in vars(module) or _mentions_mode(type(module))
+
+
+@cache
+def _mentions_mode(kind: type[nn.Module]) -> bool:
+    own = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.nn.", "builtins"))]
+    held = [value for base in own for value in vars(base).values()]
+    found = [getattr(value, name, value) for value in held for name in ("__func__", "fget")]
+    codes = [code for value in found if isinstance(code := getattr(value, "__code__", None), CodeType)]
+    while codes:
+        code = codes.pop()
+        if "training" in code.co_names or "training" in code.co_consts:
+            return True
+        codes += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
+    return False
 
 
 def _unseen(model: nn.Module, reached: set[str]) -> list[str]:

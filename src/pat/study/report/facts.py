@@ -19,7 +19,7 @@ from pat.study.experiments.evidence import Evidence
 from pat.study.experiments.window.tables import window_differences, window_regrets
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import Profile, load_profile
-from pat.study.report import gpu, networks, pages, splits, supply
+from pat.study.report import gpu, networks, pages, protocol, splits, supply
 from pat.study.store import AnyStore, bench, open_store
 from pat.study.store.record import DamagedRecord, claims_checksum
 from pat.study.store.rows import runs_table
@@ -62,8 +62,8 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         Texts in Markdown (``summary``, ``lead``, ``scale``, ``verdicts``, ``decided``, ``checksums``,
         ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``, ``environment``, and of the
         installed dependencies ``licences`` and ``licences_indirect``); ``faults`` has the fault bench's and
-        ``gpu`` what ran on one, ``networks`` which are pruned exactly, ``splits`` how far the images of a
-        split vary a comparison.
+        ``gpu`` what ran on one, ``networks`` which are pruned exactly, ``protocol`` what was fixed for
+        the second round, ``splits`` how far the images of a split vary a comparison.
     """
     return {
         "summary": "\n\n".join([NOT_THE_PAPERS, *map(_summary, studies)]),
@@ -81,6 +81,7 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         "gpu": gpu.facts(studies[0].evidence.store),
         "splits": splits.facts(studies[0].evidence.store),
         "networks": networks.facts(studies[0].evidence.store),
+        "protocol": protocol.facts(studies[0].evidence.store, book),
         "licences": supply.licences(),
         "licences_indirect": supply.indirect(),
     }
