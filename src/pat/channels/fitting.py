@@ -85,9 +85,9 @@ class EmptyNorm(nn.modules.batchnorm._NormBase):
 class StridedConv2d(nn.Conv2d):
     """A strided 1x1 convolution that leaves out pixels first and then has a stride of one: the same function.
 
-    Where a processor has AVX2 but no AVX-512, oneDNN writes beyond its memory in the gradient of the weights of
-    a strided 1x1 convolution over fewer than eight channels in channels_last (its issue 6035): wrong numbers,
-    or a crash. Pruning leaves such layers, in the shortcuts of a ResNet.
+    Where a processor has AVX2 but no AVX-512, oneDNN writes beyond its memory in the gradient of the weights
+    of a strided 1x1 convolution over fewer than eight channels in channels_last (its issue 6035): wrong
+    numbers, or a crash. Pruning leaves such layers, in the shortcuts of a ResNet.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -507,6 +507,16 @@ def test_timed_steps_name_their_file(tmp_path: Path) -> None:
     assert found.values == {0: pytest.approx(0.3)}
     assert found.files == (file,)
     assert paired(lambda a: a, found).files == (file,)
+    # Epochs 0 to 3 are dense, the five that are left take half as long.
+    ours, theirs = (4 + 5 * 0.5) / 9, 1 + (1 + 8 * 0.5) / 9
+    for name, value in (("training_saving", 1 - ours), ("cost_ratio", theirs / ours)):
+        timed = statistics.compute(
+            name,
+            Evidence(profile, "full", store),  # type: ignore[arg-type]
+            {"ratio": 0.5, "by": "steps"},
+        )
+        assert timed.values == {0: pytest.approx(value)}
+        assert timed.files == (file,)
 
 
 def test_prunetrain_is_compared_at_the_share_that_removes_as_much() -> None:
