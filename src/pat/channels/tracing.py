@@ -106,7 +106,7 @@ def _asks_for_mode(module: nn.Module) -> bool:
 
 
 @cache
-def _mentions_mode(kind: type[nn.Module]) -> bool:
+def _mentions_mode(kind: type) -> bool:
     own = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.nn.", "builtins"))]
     held = [value for base in own for value in vars(base).values()]
     found = [getattr(value, name, value) for value in held for name in ("__func__", "fget")]
