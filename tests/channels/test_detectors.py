@@ -1,9 +1,11 @@
-"""Detectors: backbones, necks and heads are pruned exactly, though one layer serves many maps."""
+"""Detectors and segmenters are pruned exactly, backbone, neck and head, though one layer serves many maps."""
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import pytest
+import segmentation_models_pytorch as segmentation
 import torch
 import torchvision
 from networks import random_masks, roughen
@@ -86,10 +88,16 @@ DETECTORS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("name", DETECTORS)
-def test_masked_and_removed_detectors_agree(name: str) -> None:
+SEGMENTERS: dict[str, Callable[[], nn.Module]] = {
+    name: partial(getattr(segmentation, name), "resnet18", encoder_weights=None, classes=5)
+    for name in ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "MAnet")
+}
+
+
+@pytest.mark.parametrize("name", [*DETECTORS, *SEGMENTERS])
+def test_masked_and_removed_models_agree(name: str) -> None:
     torch.manual_seed(0)
-    model = DETECTORS[name]().double().eval()
+    model = (DETECTORS | SEGMENTERS)[name]().double().eval()
     roughen(model)
     x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     groups = trace(model, x)

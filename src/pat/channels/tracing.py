@@ -102,11 +102,11 @@ def _asks_for_mode(module: nn.Module) -> bool:
 
     Code outside of the module's class that asks is not seen: a rehearsal, in both modes, finds what it does.
     """
-    return "forward" in vars(module) or _mentions_mode(type(module))
+    return "forward" in vars(module) or _mentions_mode(type(module))  # type: ignore[arg-type]
 
 
 @cache
-def _mentions_mode(kind: type) -> bool:
+def _mentions_mode(kind: type[nn.Module]) -> bool:
     own = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.nn.", "builtins"))]
     held = [value for base in own for value in vars(base).values()]
     found = [getattr(value, name, value) for value in held for name in ("__func__", "fget")]
