@@ -53,7 +53,7 @@ from pat.study.store import open_store
 figures.style()
 scale, opened, paper = load_profile(profile), open_store(store), Paper.read()
 own = scale.preset(preset).prunetrain
-with progress.of_sweep(progress.quiet_console()) as bar:
+with progress.in_notebook() as bar:
     records = experiments.run("prunetrain", scale, preset, opened, How(jobs=jobs, on_progress=bar))
 # The second network, as far as the store has it from the oracle sweep and the policies' picks.
 others = [scale.spec(architecture=name, seed=seed) for name in scale.architectures[1:2] for seed in own.seeds]

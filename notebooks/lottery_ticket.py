@@ -45,7 +45,7 @@ from pat.study.store import open_store
 
 figures.style()
 scale = load_profile(profile)
-with progress.of_sweep(progress.quiet_console()) as bar:
+with progress.in_notebook() as bar:
     records = experiments.run("tickets", scale, preset, open_store(store), How(jobs=jobs, on_progress=bar))
 runs = analysis.runs_table(records)
 tickets = analysis.tickets_table(records)

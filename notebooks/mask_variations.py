@@ -47,7 +47,7 @@ from pat.study.store import open_store
 
 figures.style()
 scale, opened, paper = load_profile(profile), open_store(store), Paper.read()
-with progress.of_sweep(progress.quiet_console()) as bar:
+with progress.in_notebook() as bar:
     records = experiments.run("variations", scale, preset, opened, How(jobs=jobs, on_progress=bar))
 beside = [found for spec in analysis.trained_beside(records) if (found := opened.record(spec))]
 runs = analysis.runs_table(records)

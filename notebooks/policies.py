@@ -55,7 +55,7 @@ scale, opened = load_profile(profile), open_store(store)
 grid = scale.preset(preset).sweep
 known = experiments.names(scale, preset)
 wanted = [name for name in ("policies", "window", "steps", "units", "virtual") if name in known]
-with progress.of_sweep(progress.quiet_console()) as bar:
+with progress.in_notebook() as bar:
     found = experiments.run_together(wanted, scale, preset, opened, How(jobs=jobs, on_progress=bar))
 records = found["policies"]
 everything = [record for name, own in found.items() if name != "window" for record in own]

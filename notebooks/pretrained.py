@@ -49,7 +49,7 @@ from pat.study.store import open_store
 
 figures.style()
 scale, paper = load_profile(profile), Paper.read()
-with progress.of_sweep(progress.quiet_console()) as bar:
+with progress.in_notebook() as bar:
     records = experiments.run("pretrained", scale, preset, open_store(store), How(jobs=jobs, on_progress=bar))
 runs = analysis.runs_table(records)
 compared = analysis.pretrained_table(records)

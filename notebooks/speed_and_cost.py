@@ -52,7 +52,7 @@ from pat.study.store.speeds import speeds_of
 
 figures.style()
 scale, opened = load_profile(profile), open_store(store)
-with progress.of_sweep(progress.quiet_console()) as bar:
+with progress.in_notebook() as bar:
     own = experiments.run("latency", scale, preset, opened, How(jobs=jobs, on_progress=bar))
 others = Evidence(scale, preset, opened).experiment("policies")  # more ratios, as far as the store has them
 records = list({record.id: record for record in (*own, *others)}.values())

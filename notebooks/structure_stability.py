@@ -44,7 +44,7 @@ figures.style()
 scale = load_profile(profile)
 if unknown := sorted(set(ratios) - set(scale.tracking.ratios)):
     raise ValueError(f"ratios {unknown} are not watched; profile {profile!r} has {scale.tracking.ratios}")
-with progress.of_sweep(progress.quiet_console()) as bar:
+with progress.in_notebook() as bar:
     records = sweep(scale.sweep(preset), open_store(store), How(jobs=jobs, on_progress=bar))
 dense = [record for record in records if record.spec.experiment == "dense"]
 stability = analysis.stability_table(dense)

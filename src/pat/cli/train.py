@@ -3,7 +3,9 @@
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +31,10 @@ from pat.study.runs.console import Console
 if TYPE_CHECKING:
     from pat.study.plan.profile import Profile as Scale
     from pat.study.plan.spec import Spec
+
+
+class Log(StrEnum):
+    tensorboard = "tensorboard"
 
 
 NEVER = "never"
@@ -66,13 +72,17 @@ def run(
     workers: Workers = 0,
     device: OnDevice = None,
     budget: Budget = None,
+    log: Annotated[
+        Log | None,
+        typer.Option(help="Write the curves of every epoch, into the store, for this program too."),
+    ] = None,
     graphs: Graphs = True,
 ) -> None:
     """Train one network, pruning it on the way, and keep its record.
 
     A finished run is not run again; an interrupted one goes on from its last checkpoint.
     """
-    from pat.study.runs import progress
+    from pat.study.runs import curves, progress
     from pat.study.runs.budget import OutOfTime
     from pat.study.runs.building import check
     from pat.study.runs.run import run as start
@@ -94,7 +104,10 @@ def run(
             target.check_writable()
         else:
             console.print(f"nothing to train: {store} has this run's record", soft_wrap=True)
-        with progress.of_run(spec, console) as watcher:
+        with ExitStack() as shown:
+            watcher = shown.enter_context(progress.of_run(spec, console))
+            if log is not None:
+                watcher = shown.enter_context(curves.to_tensorboard(spec, store, watcher))
             how: dict[str, Any] = {"data": data, "workers": workers, "watcher": watcher}
             how |= {"deadline": until, "graphs": graphs}
             try:

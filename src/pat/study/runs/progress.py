@@ -1,10 +1,12 @@
-"""Progress on a terminal: one bar for a run's epochs, one for a sweep's runs."""
+"""Progress: bars for the epochs of a run and the runs of a sweep, on a terminal or in a notebook."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tqdm import tqdm
 
 from pat.study.plan.spec import Spec
 from pat.study.runs import sweep as sweeps
@@ -13,11 +15,6 @@ from pat.study.runs.watcher import Watcher
 
 if TYPE_CHECKING:
     from pat.training.epoch import Epoch
-
-
-def quiet_console() -> Console:
-    """For notebooks: plain text on stderr, which the book leaves out."""
-    return Console(stderr=True, force_jupyter=False)
 
 
 def _bar(console: Console, unit: str) -> Progress:
@@ -69,6 +66,30 @@ def _epi(spec: Spec, log: "Epoch") -> float | None:
     ratio = pruning.ratio if pruning else ratios[len(ratios) // 2]
     at = log.tracked[criterion]["ratios"].get(f"{ratio:g}")
     return None if at is None else at["psi"][0]
+
+
+@contextmanager
+def in_notebook() -> Iterator[Callable[[sweeps.Progress], None]]:
+    """A bar over a sweep's runs with the time left, as text on stderr.
+
+    So it needs no widgets, comes through papermill, and the book leaves it out. A sweep that trains nothing
+    shows nothing.
+    """
+    bars: list[tqdm] = []
+
+    def on_progress(progress: sweeps.Progress) -> None:
+        if not bars:
+            bars.append(tqdm(total=progress.total, unit="run", file=sys.stderr))
+        (bar,) = bars
+        bar.total = progress.total
+        bar.set_postfix_str(progress.record.spec.title, refresh=False)
+        bar.update(progress.done - bar.n)
+
+    try:
+        yield on_progress
+    finally:
+        for bar in bars:
+            bar.close()
 
 
 @contextmanager
