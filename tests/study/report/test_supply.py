@@ -20,6 +20,7 @@ IMPORTED_AS = {
     "scikit-learn": "sklearn",
     "pyyaml": "yaml",
     "jupyter-client": "jupyter_client",
+    "tensorboard": "torch",  # which imports it for its writer
 }
 # Programs and files of the book: no module of pat imports them.
 NOT_IMPORTED = {"ipykernel", "jupyter-book", "sphinx-mathjax-offline"}

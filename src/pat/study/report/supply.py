@@ -21,7 +21,7 @@ from pat.files import paths
 
 DISTRIBUTION = "pruning-aware-training"
 
-PARTS = ("method", "study", "book", "lightning", "dev")
+PARTS = ("method", "study", "book", "lightning", "log", "dev")
 """Who needs a dependency. The method is for everybody, the others are extras."""
 
 PURPOSES = {
@@ -59,9 +59,12 @@ PURPOSES = {
     "scipy": "tests and intervals; rank correlations",
     "seaborn": "statistical figures: bands over seeds, heat maps",
     "sphinx-mathjax-offline": "formulas in the book without a network",
+    "segmentation-models-pytorch": "networks that the tracing is tested on",
+    "tensorboard": "curves of a run, if asked for",
     "timm": "MobileNetV1, and networks that the tracing is tested on",
     "torch": "tensors, gradients and the trace of a network",
     "torch-pruning": "an independent grouping of channels that a test compares with",
+    "tqdm": "progress in a running notebook",
     "transformers": "an example in its trainer, which a test runs",
     "torchvision": "ResNets, and the data sets' transformations",
     "typer": "the command line",
