@@ -279,7 +279,7 @@ VERDICT_ROWS = ".verdicts tbody tr"
 
 
 def test_claims_are_chosen_by_verdict_with_the_keyboard(visit: Visit, address: str) -> None:
-    visit.go(f"{address}/index.html")
+    visit.go(f"{address}/claims.html")
     table = visit.page.locator(".verdicts table").first
     rows = table.locator("tbody tr")
     buttons = visit.page.locator(".verdict-filter").first.locator("button")
@@ -305,7 +305,7 @@ def test_claims_are_chosen_by_verdict_with_the_keyboard(visit: Visit, address: s
 
 def test_a_chosen_verdict_stays_chosen_on_a_phone(visit: Visit, address: str) -> None:
     visit.page.set_viewport_size(PHONE)
-    visit.go(f"{address}/index.html")
+    visit.go(f"{address}/claims.html")
     button = visit.page.locator(".verdict-filter").first.locator("button").nth(1)
     button.click()
     rows = visit.page.locator(".verdicts table").first.locator("tbody tr")
@@ -348,7 +348,7 @@ def test_a_figure_opens_in_its_full_size(visit: Visit, address: str) -> None:
 def test_without_scripts_every_claim_is_there(browser: Any, address: str) -> None:
     context = browser.new_context(viewport=DESKTOP, java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{address}/index.html")
+    page.goto(f"{address}/claims.html")
     rows = page.locator(VERDICT_ROWS).all()
     assert len(rows) >= 18
     assert all(row.is_visible() for row in rows)
@@ -357,7 +357,7 @@ def test_without_scripts_every_claim_is_there(browser: Any, address: str) -> Non
 
 
 def test_a_number_leads_to_the_records_behind_it(visit: Visit, address: str) -> None:
-    visit.go(f"{address}/index.html")
+    visit.go(f"{address}/claims.html")
     visit.page.locator(f"{VERDICT_ROWS} td:nth-child(3) a").first.click()
     visit.page.wait_for_load_state("load")
     assert "evidence.html#evidence-" in visit.page.url

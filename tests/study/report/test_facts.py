@@ -88,9 +88,10 @@ def rows(table: str) -> list[list[str]]:
 def test_what_the_pages_quote(claims: Claims, book: Path) -> None:
     found = facts([study(claims, records())], claims, book)
     texts = ["summary", "lead", "scale", "verdicts", "decided", "checksums", "hours", "splits"]
+    texts += ["abstract", "forest", "protocol"]
     assert {name for name, value in found.items() if isinstance(value, str)} == set(texts)
     tables = {"outcomes", "cost", "runs", "environment", "licences", "licences_indirect"}
-    assert set(found) - set(texts) == {*tables, "faults", "gpu"}
+    assert set(found) - set(texts) == {*tables, "faults", "gpu", "networks"}
     assert "make test-faults" in found["faults"]["summary"]  # no bench was run for these
     assert json.loads(json.dumps(found)) == found
     for text in (PROFILE.title, "9 epochs, 2 seeds, 12 runs", "No number measured here is the paper's"):

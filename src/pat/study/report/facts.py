@@ -19,7 +19,7 @@ from pat.study.experiments.evidence import Evidence
 from pat.study.experiments.window.tables import window_differences, window_regrets
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import Profile, load_profile
-from pat.study.report import gpu, networks, pages, protocol, splits, supply
+from pat.study.report import front, gpu, networks, pages, protocol, splits, supply
 from pat.study.store import AnyStore, bench, open_store
 from pat.study.store.record import DamagedRecord, claims_checksum
 from pat.study.store.rows import runs_table
@@ -59,15 +59,17 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         book: its folder; chapters are linked as far as its table of contents has them.
 
     Returns:
-        Texts in Markdown (``summary``, ``lead``, ``scale``, ``verdicts``, ``decided``, ``checksums``,
-        ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``, ``environment``, and of the
-        installed dependencies ``licences`` and ``licences_indirect``); ``faults`` has the fault bench's and
-        ``gpu`` what ran on one, ``networks`` which are pruned exactly, ``protocol`` what was fixed for
-        the second round, ``splits`` how far the images of a split vary a comparison.
+        Texts in Markdown (``summary``, ``lead``, ``abstract``, ``forest``, ``scale``, ``verdicts``,
+        ``decided``, ``checksums``, ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``,
+        ``environment``, and of the installed dependencies ``licences`` and ``licences_indirect``); ``faults``
+        has the fault bench's and ``gpu`` what ran on one, ``networks`` which are pruned exactly, ``protocol``
+        what was fixed for the second round, ``splits`` how far the images of a split vary a comparison.
     """
     return {
         "summary": "\n\n".join([NOT_THE_PAPERS, *map(_summary, studies)]),
         "lead": "\n\n".join([NOT_THE_PAPERS, *(_lead(study, book) for study in studies)]),
+        "abstract": f"{NOT_THE_PAPERS}\n\n{front.abstract(studies)}",
+        "forest": front.forest(studies),
         "scale": _scale(studies),
         "verdicts": _verdicts(studies, book),
         "decided": _decided(claims, studies),

@@ -69,7 +69,7 @@ def lead(verdicts: Sequence[Verdict]) -> str:
 def _central(verdict: Verdict) -> str:
     """The paper's main claim, with what was measured of it."""
     parts = "; ".join(
-        f"{finding.part.name} {_measured(finding)}, claimed {_rule(finding.part)}"
+        f"{finding.part.name} {measured(finding)}, claimed {_rule(finding.part)}"
         for finding in verdict.findings
         if finding.interval is not None
     )
@@ -131,14 +131,14 @@ def _collapsed(study: Study) -> AbstractSet[str]:
 def _row(verdict: Verdict, name: str, paper: Paper, chapter: Link, collapsed: AbstractSet[str]) -> list[str]:
     claim = verdict.claim
     numbers = [f"{label}: {paper.number(path).value:g}" for label, path in claim.paper.items()]
-    measured = [
-        _part(finding, _label(name, claim, number), collapsed)
+    parts = [
+        _part(finding, label(name, claim, number), collapsed)
         for number, finding in enumerate(verdict.findings, 1)
     ]
     return [
         f"{claim.claim}<br>[{claim.where}]{{.where}}<br>{chapter(claim.chapter)}",
         _lines(numbers),
-        _lines([claim.untested] if claim.untested else measured),
+        _lines([claim.untested] if claim.untested else parts),
         "<br>".join(filter(None, [_badge(verdict.verdict), verdict.counts, _alone(verdict)])),
     ]
 
@@ -149,13 +149,13 @@ def _alone(verdict: Verdict) -> str:
     return f"[uncorrected: {verdict.uncorrected}]{{.where}}" if clear else ""
 
 
-def _part(finding: Finding, label: str, collapsed: AbstractSet[str]) -> str:
+def _part(finding: Finding, place: str, collapsed: AbstractSet[str]) -> str:
     name, found = finding.part.name, finding.interval
     if found is None:
         return f"{name}: not run"
-    measured = f"{{ref}}`{_measured(finding)} <{label}>`"
+    quoted = f"{{ref}}`{measured(finding)} <{place}>`"
     return (
-        f"{name}: {measured}, n = {found.n}{_fallen(finding, collapsed)}; claimed {_rule(finding.part)}: "
+        f"{name}: {quoted}, n = {found.n}{_fallen(finding, collapsed)}; claimed {_rule(finding.part)}: "
         f"{_outcome(finding)}"
     )
 
@@ -190,12 +190,12 @@ def evidence_page(study: Study, book: Path) -> str:
     blocks, collapsed = [f"## {study.profile.title}"], _collapsed(study)
     for verdict in study.verdicts:
         claim = verdict.claim
-        blocks.append(f"({_label(name, claim)})=\n### {claim.claim}")
+        blocks.append(f"({label(name, claim)})=\n### {claim.claim}")
         blocks.append(" ".join(filter(None, [f"{claim.where}.", _badge(verdict.verdict), verdict.counts])))
         blocks += [claim.untested] if claim.untested else []
         for number, finding in enumerate(verdict.findings, 1):
             told = _told(finding, study.tested[1], collapsed)
-            blocks.append(f"({_label(name, claim, number)})=\n{told}")
+            blocks.append(f"({label(name, claim, number)})=\n{told}")
             blocks += [_values(finding, links)] if finding.sample.values else []
     return "\n\n".join(blocks) + "\n"
 
@@ -207,7 +207,7 @@ def _told(finding: Finding, tested: int, collapsed: AbstractSet[str]) -> str:
     if found is None or finding.p is None or finding.adjusted is None:
         return text + "There are no runs for it."
     return text + (
-        f"Mean {_measured(finding)}, n = {found.n}{_fallen(finding, collapsed)}; p = {finding.p:.2g}, "
+        f"Mean {measured(finding)}, n = {found.n}{_fallen(finding, collapsed)}; p = {finding.p:.2g}, "
         f"{finding.adjusted:.2g} corrected for {tested} parts: {_outcome(finding)}."
     )
 
@@ -224,7 +224,7 @@ def _values(finding: Finding, links: Callable[[int, Finding], str]) -> str:
     return ":::{dropdown} Values and records\n" + "\n".join(rows) + "\n:::"
 
 
-def _measured(finding: Finding) -> str:
+def measured(finding: Finding) -> str:
     assert finding.interval is not None
     unit = f" {finding.part.unit}" if finding.part.unit else ""
     if finding.part.statistic in _REGRETS:  # the more, the worse
@@ -262,6 +262,6 @@ def _lines(lines: Sequence[str]) -> str:
     return "".join(f"[{line}]{{.part}}" for line in lines) if lines else "–"
 
 
-def _label(name: str, claim: Claim, number: int | None = None) -> str:
+def label(name: str, claim: Claim, number: int | None = None) -> str:
     """Of a claim's place on the page of evidence, or of one part's."""
     return f"evidence-{name}-{claim.id}" + (f"-{number}" if number else "")

@@ -1,0 +1,179 @@
+"""The front page: an abstract in a few sentences, and all claims at all scales in one picture."""
+
+import html
+from collections.abc import Sequence
+from math import isfinite
+from statistics import stdev
+
+from scipy import stats
+
+from pat.study.analysis.intervals import interval
+from pat.study.claims import statistics
+from pat.study.claims.verdicts import (
+    DECIDED,
+    NOT,
+    NOT_RUN,
+    NOT_TESTED,
+    OPEN,
+    PARTLY,
+    REPRODUCED,
+    Finding,
+    Study,
+    Verdict,
+    count,
+)
+from pat.study.report.pages import label, measured
+
+_REACH = 3.0
+"""Standard deviations from the bound to either end of a track."""
+_POLICIES = {
+    "epi": "EPI",
+    "predefined": "a fixed third of the schedule",
+    "init": "initialisation",
+    "random": "a random early epoch",
+}
+
+
+def abstract(studies: Sequence[Study]) -> str:
+    """What was held against what, what came out, what is open, and what the policies cost."""
+    sizes = " and ".join(f"{study.profile.title} ({_size(study)})" for study in studies)
+    texts = []
+    for verdict, words in (
+        (REPRODUCED, "Reproduced"),
+        (PARTLY, "Reproduced in part"),
+        (NOT, "Not reproduced"),
+    ):
+        texts += _alike(studies, verdict, words)
+    texts += [_undecided(study) for study in studies if count(study.verdicts)[OPEN]]
+    texts += [text for study in studies if (text := _costs(study))]
+    bullets = "\n".join(f"- {text}" for text in texts)
+    return f"The paper's claims were held against runs on {sizes}.\n\n{bullets}"
+
+
+def _size(study: Study) -> str:
+    records = study.evidence.records
+    seeds = len({record.spec.seed for record in records})
+    return f"{study.profile.recipe.epochs} epochs, {seeds} seeds, {len(records):,} runs"
+
+
+def _alike(studies: Sequence[Study], verdict: str, words: str) -> list[str]:
+    """The claims of one verdict, those first that have it at every scale that decides them."""
+    by_claim: dict[str, list[Verdict]] = {}
+    for study in studies:
+        for item in study.verdicts:
+            by_claim.setdefault(item.claim.id, []).append(item)
+    everywhere = [own for own in by_claim.values() if _at(own, verdict) == len(studies) > 1]
+    once = [own for own in by_claim.values() if _at(own, verdict) and own not in everywhere]
+    where = {1: "", 2: " at both scales"}.get(len(studies), " at all scales")
+    texts = []
+    if everywhere:
+        texts.append(f"**{words}{where}**: {_said(everywhere)}.")
+    if once:
+        texts.append(f"**{words}{' at one scale' if len(studies) > 1 else ''}**: {_said(once)}.")
+    return texts
+
+
+def _at(own: Sequence[Verdict], verdict: str) -> int:
+    return sum(item.verdict == verdict for item in own)
+
+
+def _said(claims: Sequence[Sequence[Verdict]]) -> str:
+    return "; ".join(f"*{own[0].claim.claim.removesuffix('.')}*" for own in claims)
+
+
+def _undecided(study: Study) -> str:
+    """How many claims are open, and what the nearest and the middle one of them would take."""
+    own = [item for item in study.verdicts if item.verdict == OPEN]
+    seeds = len({record.spec.seed for record in study.evidence.records})
+    needed = sorted(max(_needed(item), seeds + 1) for item in own)  # the estimate is a little too small
+    known = [n for n in needed if isfinite(n)]
+    text = f"**Open** on {study.profile.name}: {len(own)} claim{'' if len(own) == 1 else 's'}"
+    if known:
+        text += f"; the nearest to a decision would take about {known[0]:.0f} seeds"
+        text += f", half of them up to {known[len(known) // 2]:.0f}" if len(known) > 1 else ""
+    return text + "."
+
+
+def _needed(verdict: Verdict) -> float:
+    """Seeds that would decide a claim: those of its part that needs the most."""
+    parts = [finding.needed for finding in verdict.findings if finding.interval is not None]
+    return max((float("inf") if n is None else float(n) for n in parts), default=float("inf"))
+
+
+def _costs(study: Study) -> str:
+    """What each way to choose the epoch lost against the oracle, gradient criterion, bottleneck network."""
+    found = {}
+    for policy, words in _POLICIES.items():
+        arguments = {"network": "bottleneck", "criterion": "gradient", "policy": policy}
+        values = list(statistics.compute("policy_regret", study.evidence, arguments).values.values())
+        if values:
+            found[words] = interval(values).text(1)
+    if len(found) < len(_POLICIES):
+        return ""
+    lost = ", ".join(f"{words} {text}" for words, text in found.items())
+    return f"Points **lost against the oracle** on {study.profile.name}, gradient criterion: {lost}."
+
+
+def forest(studies: Sequence[Study]) -> str:
+    """All claims as a table in HTML, a track for each scale: where the parts' means lie from their bounds.
+
+    A dot is a part's mean, a bar its 95 % interval, in standard deviations of the values: right of the
+    middle the part would hold, left of it fail.
+    """
+    heads = "".join(f"<th>{html.escape(study.profile.name)}</th>" for study in studies)
+    rows = []
+    for index, first in enumerate(studies[0].verdicts):
+        own = [study.verdicts[index] for study in studies]
+        if all(item.verdict in (NOT_RUN, NOT_TESTED) for item in own):
+            continue
+        cells = "".join(_cell(study, item) for study, item in zip(studies, own, strict=True))
+        rows.append(f"<tr><td>{html.escape(first.claim.claim)}</td>{cells}</tr>")
+    body = "\n".join(rows)
+    head = f"<thead><tr><th>The paper claims</th>{heads}</tr></thead>"
+    return f'<table class="forest">\n{head}\n<tbody>\n{body}\n</tbody>\n</table>'
+
+
+def _cell(study: Study, verdict: Verdict) -> str:
+    if verdict.verdict not in DECIDED:
+        return "<td>–</td>"
+    name, claim = study.profile.name, verdict.claim
+    shown = [finding for finding in verdict.findings if finding.interval is not None]
+    marks = "".join(_mark(finding, place, len(shown)) for place, finding in enumerate(shown))
+    told = "; ".join(f"{finding.part.name}: {measured(finding)}, {finding.outcome}" for finding in shown)
+    css = verdict.verdict.replace(" ", "-")
+    link = f"evidence.html#{label(name, claim)}"
+    return (
+        f'<td><a class="verdict {css}" href="{link}">{verdict.verdict}</a>'
+        f'<span class="track" role="img" aria-label="{html.escape(told, quote=True)}">{marks}</span></td>'
+    )
+
+
+def _mark(finding: Finding, place: int, among: int) -> str:
+    """A part's bar and dot, one below the other."""
+    at, half = standardised(finding)
+    low, high, middle = (_percent(value) for value in (at - half, at + half, at))
+    top = 100 * (place + 0.5) / among
+    title = html.escape(f"{finding.part.name}: {measured(finding)}, {finding.outcome}", quote=True)
+    return (
+        f'<i class="{finding.outcome}" style="left:{low:.1f}%;width:{high - low:.1f}%;top:{top:.0f}%"></i>'
+        f'<b class="{finding.outcome}" style="left:{middle:.1f}%;top:{top:.0f}%" title="{title}"></b>'
+    )
+
+
+def standardised(finding: Finding) -> tuple[float, float]:
+    """How far a part's mean lies on the side where it holds, and half of its 95 % interval.
+
+    Both in standard deviations of the values; as far as a track reaches where those do not vary.
+    """
+    values, (low, high) = list(finding.sample.values.values()), finding.part.region
+    mean = sum(values) / len(values)
+    inside = min(side for side in (mean - low, high - mean) if isfinite(side))
+    spread = stdev(values) if len(values) > 1 else 0.0
+    if spread == 0:
+        return (_REACH if inside > 0 else -_REACH), 0.0
+    return inside / spread, float(stats.t.ppf(0.975, len(values) - 1)) / len(values) ** 0.5
+
+
+def _percent(value: float) -> float:
+    """A place on the track."""
+    return 50 + 50 * max(-_REACH, min(_REACH, value)) / _REACH
