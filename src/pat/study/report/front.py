@@ -8,7 +8,7 @@ from statistics import stdev
 from scipy import stats
 
 from pat.study.analysis.intervals import interval
-from pat.study.claims import statistics
+from pat.study.analysis.regret import by_seed, regrets
 from pat.study.claims.verdicts import (
     DECIDED,
     NOT,
@@ -26,6 +26,8 @@ from pat.study.report.pages import label, measured
 
 _REACH = 3.0
 """Standard deviations from the bound to either end of a track."""
+_WORDS = {OPEN: "open"}
+"""Shorter where there is little room."""
 _POLICIES = {
     "epi": "EPI",
     "predefined": "a fixed third of the schedule",
@@ -102,15 +104,14 @@ def _needed(verdict: Verdict) -> float:
 
 def _costs(study: Study) -> str:
     """What each way to choose the epoch lost against the oracle, gradient criterion, bottleneck network."""
-    found = {}
-    for policy, words in _POLICIES.items():
-        arguments = {"network": "bottleneck", "criterion": "gradient", "policy": policy}
-        values = list(statistics.compute("policy_regret", study.evidence, arguments).values.values())
-        if values:
-            found[words] = interval(values).text(1)
-    if len(found) < len(_POLICIES):
+    evidence, profile = study.evidence, study.profile
+    records = evidence.experiment("policies") or evidence.sweep
+    first, preset = profile.architectures[0], evidence.sweep_name
+    own = by_seed(regrets(records, profile, preset, architecture=first, criterion="gradient"))
+    found = {words: own.loc[own["policy"] == policy, "regret"] for policy, words in _POLICIES.items()}
+    if any(values.empty for values in found.values()):
         return ""
-    lost = ", ".join(f"{words} {text}" for words, text in found.items())
+    lost = ", ".join(f"{words} {interval(values).text(1)}" for words, values in found.items())
     return f"Points **lost against the oracle** on {study.profile.name}, gradient criterion: {lost}."
 
 
@@ -143,7 +144,7 @@ def _cell(study: Study, verdict: Verdict) -> str:
     css = verdict.verdict.replace(" ", "-")
     link = f"evidence.html#{label(name, claim)}"
     return (
-        f'<td><a class="verdict {css}" href="{link}">{verdict.verdict}</a>'
+        f'<td data-scale="{html.escape(name, quote=True)}"><a class="verdict {css}" href="{link}">{_WORDS.get(verdict.verdict, verdict.verdict)}</a>'
         f'<span class="track" role="img" aria-label="{html.escape(told, quote=True)}">{marks}</span></td>'
     )
 
