@@ -143,8 +143,9 @@ def _cell(study: Study, verdict: Verdict) -> str:
     told = "; ".join(f"{finding.part.name}: {measured(finding)}, {finding.outcome}" for finding in shown)
     css = verdict.verdict.replace(" ", "-")
     link = f"evidence.html#{label(name, claim)}"
+    word = _WORDS.get(verdict.verdict, verdict.verdict)
     return (
-        f'<td data-scale="{html.escape(name, quote=True)}"><a class="verdict {css}" href="{link}">{_WORDS.get(verdict.verdict, verdict.verdict)}</a>'
+        f'<td data-scale="{html.escape(name, quote=True)}"><a class="verdict {css}" href="{link}">{word}</a>'
         f'<span class="track" role="img" aria-label="{html.escape(told, quote=True)}">{marks}</span></td>'
     )
 
