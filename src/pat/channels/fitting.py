@@ -95,16 +95,15 @@ class StridedConv2d(nn.Conv2d):
         return nn.functional.conv2d(input[..., ::down, ::right], weight, bias)
 
 
-def _spoiled(conv: nn.Module) -> bool:
-    """Whether it is a layer that oneDNN would spoil here, see :class:`StridedConv2d`."""
+def spoiled(weight: Tensor, stride: tuple[int, ...], padding: object, groups: int) -> bool:
+    """Whether oneDNN would spoil a convolution's gradient here, see :class:`StridedConv2d`."""
     return (
-        type(conv) is nn.Conv2d
-        and conv.kernel_size == (1, 1)
-        and conv.stride != (1, 1)
-        and conv.padding in ((0, 0), "valid")
-        and conv.groups == 1
-        and conv.in_channels < _BLOCK
-        and conv.weight.device.type == "cpu"
+        weight.shape[2:] == (1, 1)
+        and 0 < weight.shape[1] < _BLOCK
+        and stride != (1, 1)
+        and padding in ((0, 0), "valid")
+        and groups == 1
+        and weight.device.type == "cpu"
         and torch.backends.cpu.get_cpu_capability() == "AVX2"
     )
 
@@ -144,7 +143,7 @@ def _fit(layer: nn.Module) -> None:
             kind = next(k for k in _EMPTY if isinstance(layer, k))
             vars(layer).update(_geometry(layer))
             layer.__class__ = _EMPTY[kind]  # keeps hooks, parameters and names
-        elif _spoiled(layer):
+        elif type(layer) is nn.Conv2d and spoiled(layer.weight, layer.stride, layer.padding, layer.groups):
             layer.__class__ = StridedConv2d
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape

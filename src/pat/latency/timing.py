@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pat.channels.fitting import spoiled
 from pat.latency.table import Geometry, Grid, LatencyTable, Precision
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -209,13 +210,16 @@ class _Visit:
         gamma, beta = leaf(c_out), leaf(c_out)
         mean, variance = torch.zeros(c_out, device=self.device), torch.ones(c_out, device=self.device)
         type_ = AUTOCAST.get(self.precision)
+        stride = geometry.stride
+        thinned = spoiled(weight, stride, geometry.padding, groups)  # as a layer that pruning leaves is
         best, gradient = math.inf, None
         for i in range(1 + _TIMED):
             for tensor in (x, weight, gamma, beta):
                 tensor.grad = None
             begin = self.now()
             with torch.autocast(self.device.type, type_, enabled=type_ is not None):
-                y = F.conv2d(x, weight, None, geometry.stride, geometry.padding, geometry.dilation, groups)
+                seen, step = (x[..., :: stride[0], :: stride[1]], 1) if thinned else (x, stride)
+                y = F.conv2d(seen, weight, None, step, geometry.padding, geometry.dilation, groups)
                 y = F.batch_norm(y, mean, variance, gamma, beta, training=True)
             if gradient is None:
                 gradient = torch.randn(y.shape, device=self.device, generator=generator).to(y)
