@@ -233,7 +233,7 @@ def test_command_line_answers_a_preset_that_the_profile_has_not_with_2(
         (
             "digits",
             "quik",
-            "profile 'digits' has no preset 'quik'; it has study, primary, full, pilot, quick",
+            "profile 'digits' has no preset 'quik'; it has study, primary, full, extended, pilot, quick",
         ),
         ("smoke", "quick", "profile 'smoke' has no preset 'quick'; it has study"),
         ("nonsense", "quick", "unknown profile 'nonsense'; known are"),

@@ -107,7 +107,7 @@ def test_a_trial_measures_a_network(spec: Spec) -> None:
 
 
 def test_without_data_steps_are_timed(tmp_path: Path) -> None:
-    far = load_profile("imagenette").model_copy(update={"device": "cpu"})
+    far = load_profile("cifar10-small")
     small = far.recipe.model_copy(update={"batch_size": 4})
     dense = far.spec(recipe=small)
     pruned = far.spec(recipe=small, pruning=Pruning(criterion="gradient", ratio=0.9, policy=AtEpoch(epoch=0)))
