@@ -142,7 +142,34 @@ def _copy(model: nn.Module, without_storage: bool = False) -> nn.Module:
                 )
                 kind = isinstance(tensor, nn.Parameter)
                 memo[id(tensor)] = nn.Parameter(blank, tensor.requires_grad) if kind else blank
+    if without_storage:
+        memo |= {id(m): _leaf(m, memo) for m in model.modules() if m is not model and _is_plain(m)}
     return copy.deepcopy(model, memo)
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether it is a layer of PyTorch's of numbers and tensors, without hooks: most of a model."""
+    held = vars(module)
+    known = type(module).__module__.startswith("torch.nn.modules.") and not module._modules
+    return known and all(
+        value is None
+        or isinstance(value, bool | int | float | str | tuple)
+        or (isinstance(value, dict | set) and (not value or name in _TENSORS))
+        for name, value in held.items()
+    )
+
+
+def _leaf(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """A copy of a plain layer, with the tensors that stand for its own."""
+    new = object.__new__(type(module))
+    vars(new).update((n, copy.copy(v) if isinstance(v, dict | set) else v) for n, v in vars(module).items())
+    for name in _TENSORS:
+        own = vars(new)[name]
+        own.update((key, memo[id(tensor)]) for key, tensor in own.items() if tensor is not None)
+    return new
+
+
+_TENSORS = ("_parameters", "_buffers")
 
 
 def _without_storage(tree: Any) -> Any:

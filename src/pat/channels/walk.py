@@ -207,21 +207,37 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _enter(self, name: str) -> Callable[..., None]:
         def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.reached.add(name)
-            with _disable_current_modes(), torch._C.DisableTorchFunction():
-                inputs = list(flat_tensors((args, kwargs)))
-                before = [facet for tensor in inputs for facet in self.facets(tensor)]
+            inputs = list(flat_tensors((args, kwargs)))
+            known = [self.values.get(id(tensor)) for tensor in inputs]
+            if None not in known:
+                before = [facet for entry in known if entry is not None for facet in entry[1]]
+            else:
+                with _disable_current_modes(), torch._C.DisableTorchFunction():
+                    before = [facet for tensor in inputs for facet in self.facets(tensor)]
             self.frames.append(Frame(name, module, inputs, before, rule=self.own_rule(module)))
 
         return enter
 
     def _leave(self, module: nn.Module, args: Any, out: Any) -> None:
-        with _disable_current_modes(), torch._C.DisableTorchFunction():
-            self._left(module, args, out)
-
-    def _left(self, module: nn.Module, args: Any, out: Any) -> None:
         frame = self.frames.pop()
         if self.suspended or not isinstance(out, Tensor):
             return
+        with torch._C.DisableTorchFunction():
+            if frame.rule is not None or frame.across or self._may_restore(frame, out):
+                with _disable_current_modes():  # it takes longer than most layers
+                    self._left(frame, module, args, out)
+
+    def _may_restore(self, frame: Frame, out: Tensor) -> bool:
+        """Whether zeros went into a layer and did not come out: it could run on the channels kept alone."""
+        (_, facets) = self.values.get(id(out), (out, []))
+        return (
+            len(facets) == len(frame.before) == 1
+            and frame.before[0].zero
+            and not facets[0].zero
+            and self.can_be_alone(frame)
+        )
+
+    def _left(self, frame: Frame, module: nn.Module, args: Any, out: Tensor) -> None:
         if frame.rule is not None:
             op = Op(self, module, type(module).__name__, tuple(args), {}, out, frame.inputs)
             self.frames.append(frame)
