@@ -52,6 +52,8 @@ class PruningAwareTraining:
             counts m, and Eq. 5 runs over layers. ``"unit"``: a coupled channel counts once, and Eq. 5 runs
             over groups.
         min_channels: channels that every group keeps.
+        round_to: what is left of each group is a multiple of so many channels, or all of it, see
+            :func:`pat.structure.rounded_channels`; what EPI watches stays exact. 1: exact counts.
         keep_stem: leave the group of the convolution that reads the input out of the neurons F.
         exclude: qualified names of layers whose channels stay.
         extra_models: copies to be cut with the model, such as the ``module`` of an ``AveragedModel``.
@@ -92,6 +94,7 @@ class PruningAwareTraining:
         prune_steps: int = 30,
         count: Count = "filter",
         min_channels: int = 1,
+        round_to: int = 1,
         keep_stem: bool = True,
         exclude: Collection[str] = (),
         extra_models: Iterable[nn.Module] = (),
@@ -121,14 +124,13 @@ class PruningAwareTraining:
         self.status: Status = "dense"
         self.epoch = start_epoch
         self.kept = {name: torch.ones(g.size, dtype=torch.bool) for name, g in self.neurons.items()}
-        self._counting = Counting(self.neurons, count, min_channels, ratio)
-        self._schedule = schedule.exponential(
-            self._counting.total, self._counting.keep, schedule.prune_steps(prune_steps, steps_per_epoch)
-        )
+        self._counting = Counting(self.neurons, count, min_channels, ratio, round_to)
+        keep, steps = self._counting.keep, schedule.prune_steps(prune_steps, steps_per_epoch)
+        self._schedule = schedule.exponential(self._counting.total, keep, steps)
         self._prune_at = schedule.moments(len(self._schedule), steps_per_epoch)
-        announced = {"steps_per_epoch": steps_per_epoch, "steps of Algorithm 1": len(self._schedule)}
+        announced = {"steps_per_epoch": steps_per_epoch, "steps of Algorithm 1": steps, "round_to": round_to}
         ranks = Ranks(wrapped)
-        ranks.agree({**announced, "neurons kept": self._counting.keep, "epoch": start_epoch})
+        ranks.agree({**announced, "neurons kept": keep, "epoch": start_epoch})
         self._scoring = Scoring(model, self._measured, ranks, criterion, track)
         self._loop = LoopCheck(self.optimizers, steps_per_epoch)
         self._iteration = self._steps_done = self._skipped = 0
@@ -248,8 +250,11 @@ class PruningAwareTraining:
             self._prune(len(self._schedule), last_chance=True)
         self._holding.remove(self.kept)
         self._last_scores = {}
-        counts = self._counting.structure(self.kept)
-        return EpochReport(self.epoch, "prune", counts, skipped=skipped, unmeasured=self._measured.layers)
+        counts, layers = self._counting.structure(self.kept), self._measured.layers
+        wanted, left = self._counting.keep, self._counting.neurons(self.kept)
+        return EpochReport(
+            self.epoch, "prune", counts, skipped=skipped, unmeasured=layers, wanted=wanted, left=left
+        )
 
     def _prune(self, step: int, last_chance: bool = False) -> None:
         """Step ``step`` of Algorithm 1: rank what remains, mask the lowest.
@@ -265,9 +270,10 @@ class PruningAwareTraining:
         scores = {name: torch.where(self.kept[name], whole[name], -torch.inf) for name in latest}
         if self._steps_done == 0:
             self._holding.check()
-        best = self._counting.top(scores, self._schedule[step - 1])
+        last = step == len(self._schedule)
+        best = self._counting.left(scores, self._schedule[step - 1], last=last)
         if self._measured.lost(self.kept, best):
-            if last_chance or step == len(self._schedule):
+            if last_chance or last:
                 raise self._measured.refusal()
             return  # a later step has measured more
         kept = {name: best[name] & mask for name, mask in self.kept.items()}
@@ -281,10 +287,7 @@ class PruningAwareTraining:
         self._scoring.reset()
         self._holding.mask(self.kept)
         if collapsed:
-            raise LayerCollapse(
-                f"after step {step} of {len(self._schedule)} no path of channels leads from the input to the "
-                "output; a lower ratio or min_channels=1 avoids it"
-            )
+            raise LayerCollapse.after(step, len(self._schedule))
 
     @property
     def _moment(self) -> dict[str, int]:
@@ -339,11 +342,9 @@ class PruningAwareTraining:
     def _settings(self) -> dict[str, Any]:
         return {
             "criterion": self.criterion,
-            "count": self._counting.count,
-            "keep": self._counting.keep,
             "schedule": self._schedule,
             "prune_at": self._prune_at,
-            "min_channels": self._counting.min_channels,
+            **self._counting.settings(),
             "policy": self.policy.settings(),
             "groups": {name: group.size for name, group in self.neurons.items()},
         }

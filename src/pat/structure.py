@@ -85,6 +85,91 @@ def top_channels(
     return dict(zip(sizes, torch.split(kept, list(sizes.values())), strict=True))
 
 
+def rounded_channels(
+    scores: Mapping[str, "Tensor"],
+    keep: int,
+    multiple: int,
+    multiplicity: Mapping[str, int] | None = None,
+    min_channels: int = 0,
+) -> dict[str, "Tensor"]:
+    """The best channels in widths that kernels are fast at: of each group a multiple, or all of it.
+
+    Not in the paper, which keeps exact counts. From those of :func:`top_channels`, every group goes to the
+    multiple below; then those go to the one above, the largest remainder first (as a share of the step; of
+    equal ones the earlier group), that bring the total nearer to ``keep``. So a group is less than a multiple
+    off its rank's count, and the total at most half a multiple off ``keep``, with ``multiplicity`` that of
+    the group with the largest. Where rounding gives a group more than its rank for the sake of
+    ``min_channels``, the others pay, since it gets them before the ranking begins.
+
+    Args:
+        scores, keep, multiplicity: see :func:`top_channels`.
+        multiple: of channels; 1 for the exact counts.
+        min_channels: that every group keeps, rounded up to a multiple: with at least 1, groups that are no
+            larger than a multiple stay whole.
+
+    Returns:
+        Per group a bool tensor ``[size]`` on the CPU, True where kept: its best channels, of equal scores the
+        lower ones.
+
+    Raises:
+        ValueError: if ``multiple`` is under 1, and as :func:`top_channels`.
+    """
+    least = round_up(min_channels, multiple) if min_channels > 0 else min_channels
+    kept = top_channels(scores, keep, multiplicity, least)
+    if multiple == 1:
+        return kept
+    exact = {name: min(count, _left(scores[name])) for name, count in channel_counts(kept).items()}
+    above = {name: min(round_up(count, multiple), _left(scores[name])) for name, count in exact.items()}
+    counts = {n: exact[n] if exact[n] == above[n] else exact[n] // multiple * multiple for n in kept}
+    weights = {name: 1 if multiplicity is None else multiplicity[name] for name in kept}
+    missing = keep - sum(count * weights[name] for name, count in counts.items())
+    between = [name for name in kept if counts[name] < above[name]]
+    for name in sorted(between, key=lambda n: (counts[n] - exact[n]) / (above[n] - counts[n])):
+        gain = (above[name] - counts[name]) * weights[name]
+        if abs(missing - gain) < abs(missing):
+            counts[name], missing = above[name], missing - gain
+    return {name: _best(scores[name], count) for name, count in counts.items()}
+
+
+def widened_channels(
+    scores: Mapping[str, "Tensor"], kept: Mapping[str, "Tensor"], multiple: int
+) -> dict[str, "Tensor"]:
+    """What is kept, and of each group the next best up to a multiple or all of it.
+
+    Args:
+        scores: ``[size]`` per group, by which ``kept`` is the best; ``-inf`` for channels that are gone.
+        kept: bool ``[size]`` per group.
+        multiple: of channels.
+    """
+    counts = {name: round_up(count, multiple) for name, count in channel_counts(kept).items()}
+    return {name: _best(scores[name], min(count, _left(scores[name]))) for name, count in counts.items()}
+
+
+def round_up(count: int, multiple: int) -> int:
+    """The least multiple that is not under a count.
+
+    Raises:
+        ValueError: if ``multiple`` is under 1.
+    """
+    if multiple < 1:
+        raise ValueError(f"the multiple to round to must be at least 1, got {multiple}")
+    return -(-count // multiple) * multiple
+
+
+def _left(score: "Tensor") -> int:
+    """Channels that are not gone."""
+    return int((score > -math.inf).sum())
+
+
+def _best(score: "Tensor", count: int) -> "Tensor":
+    """Bool ``[size]``: so many of the highest scores; of equal ones the lower channels."""
+    import torch
+
+    kept = torch.zeros(score.numel(), dtype=torch.bool)
+    kept[torch.sort(score.detach().cpu(), descending=True, stable=True).indices[:count]] = True
+    return kept
+
+
 def channel_counts(
     kept: Mapping[str, "Tensor"], groups: Mapping[str, "ChannelGroup"] | None = None
 ) -> dict[str, int]:

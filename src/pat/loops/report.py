@@ -1,7 +1,7 @@
 """What a loop is told of an epoch, and of a network that is lost."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 from torch import Tensor
 
@@ -11,6 +11,14 @@ Status = Literal["dense", "prune", "sparse"]
 
 class LayerCollapse(RuntimeError):
     """Pruning left no path from the model's input to its output: the model is constant."""
+
+    @classmethod
+    def after(cls, step: int, steps: int) -> Self:
+        """In a step of Algorithm 1."""
+        return cls(
+            f"after step {step} of {steps} no path of channels leads from the input to the output; a lower "
+            "ratio or min_channels=1 avoids it"
+        )
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class EpochReport:
         scores: after a dense epoch, per tracked criterion the scores ``[size]`` per group.
         skipped: minibatches left out of the scores because of non-finite gradients.
         unmeasured: layers that stayed whole because no gradient reached them.
+        wanted, left: after the pruning epoch, how many neurons alpha keeps and how many are kept. They are
+            equal but for coupled channels of several filters, which go whole, and for ``round_to``.
     """
 
     epoch: int
@@ -36,3 +46,5 @@ class EpochReport:
     scores: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     skipped: int = 0
     unmeasured: tuple[str, ...] = ()
+    wanted: int | None = None
+    left: int | None = None
