@@ -34,7 +34,7 @@ export PYTHONNOUSERSITE := 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup study test test-oldest test-faults audit vulnerabilities lint types notebooks-smoke book pages \
+.PHONY: help setup study test test-oldest test-faults bench audit vulnerabilities lint types notebooks-smoke book pages \
   check-book clean distclean FORCE
 
 help: ## list the targets
@@ -84,6 +84,9 @@ test-oldest: ## run the tests with the oldest supported versions, in an environm
 test-faults: setup ## the fault bench, long; its record goes to results/, the book quotes it
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) tests/faults --faults long \
 	  --faults-record results/measured/faults/bench.json
+
+bench: setup ## ratios of speed and cost, under 15 minutes on two idle cores; its record goes to results/, the book quotes it
+	@OMP_NUM_THREADS=1 $(PY) -m benchmarks --out results/measured/bench/bench.json
 
 audit: setup ## offline: dependencies agree, and what is installed is pinned exactly
 	@$(PY) -m pip check

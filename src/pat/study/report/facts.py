@@ -19,7 +19,7 @@ from pat.study.experiments.evidence import Evidence
 from pat.study.experiments.window.tables import window_differences, window_regrets
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import Profile, load_profile
-from pat.study.report import front, gpu, networks, pages, protocol, splits, supply
+from pat.study.report import benchmarks, front, gpu, networks, pages, protocol, splits, supply
 from pat.study.store import AnyStore, bench, open_store
 from pat.study.store.record import DamagedRecord, claims_checksum
 from pat.study.store.rows import runs_table
@@ -63,7 +63,8 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         ``decided``, ``checksums``, ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``,
         ``environment``, and of the installed dependencies ``licences`` and ``licences_indirect``); ``faults``
         has the fault bench's and ``gpu`` what ran on one, ``networks`` which are pruned exactly, ``protocol``
-        what was fixed for the second round, ``splits`` how far the images of a split vary a comparison.
+        what was fixed for the second round, ``splits`` how far the images of a split vary a comparison,
+        ``benchmarks`` ratios of speed.
     """
     return {
         "summary": "\n\n".join([NOT_THE_PAPERS, *map(_summary, studies)]),
@@ -84,6 +85,7 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         "splits": splits.facts(studies[0].evidence.store),
         "networks": networks.facts(studies[0].evidence.store),
         "protocol": protocol.facts(studies[0].evidence.store, book),
+        "benchmarks": benchmarks.facts(studies[0].evidence.store),
         "licences": supply.licences(),
         "licences_indirect": supply.indirect(),
     }
