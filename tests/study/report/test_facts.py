@@ -91,7 +91,7 @@ def test_what_the_pages_quote(claims: Claims, book: Path) -> None:
     texts += ["abstract", "forest", "protocol"]
     assert {name for name, value in found.items() if isinstance(value, str)} == set(texts)
     tables = {"outcomes", "cost", "runs", "environment", "licences", "licences_indirect"}
-    assert set(found) - set(texts) == {*tables, "faults", "gpu", "networks"}
+    assert set(found) - set(texts) == {*tables, "faults", "gpu", "networks", "benchmarks"}
     assert "make test-faults" in found["faults"]["summary"]  # no bench was run for these
     assert json.loads(json.dumps(found)) == found
     for text in (PROFILE.title, "9 epochs, 2 seeds, 12 runs", "No number measured here is the paper's"):
