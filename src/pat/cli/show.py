@@ -36,6 +36,8 @@ def print_record(record: "Record", console: Console) -> None:
         table.add_row("continues", record.trunk)
     if result is not None:
         when = "never" if result.prune_epoch is None else f"in epoch {result.prune_epoch}"
+        if record.spec.method is not None and record.history and record.history[0].phase == "sparse":
+            when = "before the first epoch"
         policy = record.spec.pruning.policy if record.spec.pruning else None
         if result.prune_epoch is None and policy is not None and policy.watches:
             when = f"never: {policy.silent()}"
