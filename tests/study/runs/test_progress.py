@@ -15,7 +15,7 @@ def test_a_notebook_shows_the_runs_done_and_the_time_left(capsys: pytest.Capture
             bar(Progress(record=record, done=done, total=4, trained=True))
     said = capsys.readouterr()
     assert said.out == ""
-    last = said.err.rstrip().split("\r")[-1]
+    *_, last = (line for line in said.err.split("\r") if line.strip())
     assert "2/4" in last
     assert "seed 2" in last
     assert "<" in last  # time passed < time left

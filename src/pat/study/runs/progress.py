@@ -79,7 +79,7 @@ def in_notebook() -> Iterator[Callable[[sweeps.Progress], None]]:
 
     def on_progress(progress: sweeps.Progress) -> None:
         if not bars:
-            bars.append(tqdm(total=progress.total, unit="run", file=sys.stderr))
+            bars.append(tqdm(total=progress.total, unit="run", file=sys.stderr, mininterval=0, leave=False))
         (bar,) = bars
         bar.total = progress.total
         bar.set_postfix_str(progress.record.spec.title, refresh=False)
