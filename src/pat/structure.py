@@ -98,8 +98,9 @@ def rounded_channels(
     multiple below; then those go to the one above, the largest remainder first (as a share of the step; of
     equal ones the earlier group), that bring the total nearer to ``keep``. So a group is less than a multiple
     off its rank's count, and the total at most half a multiple off ``keep``, with ``multiplicity`` that of
-    the group with the largest. Where rounding gives a group more than its rank for the sake of
-    ``min_channels``, the others pay, since it gets them before the ranking begins.
+    the group with the largest; a multiple of 1 is :func:`top_channels` itself. Where rounding gives a group
+    more than its rank for the sake of ``min_channels``, the others pay, since it gets them before the
+    ranking begins.
 
     Args:
         scores, keep, multiplicity: see :func:`top_channels`.
