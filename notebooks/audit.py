@@ -12,29 +12,13 @@
 
 # %% [markdown]
 # # Audit: do the paper's numbers follow from its own?
-#
-# **Question.** Many numbers of {cite:t}`shen2022when` are derived from others that stand beside them: means,
-# savings, ratios, prices. Do they come out when they are computed again, and what follows where they do not?
-#
-# **Method.** Each number is recomputed from the numbers that the paper prints. A printed number stands for all that
-# round to it, so a recomputed one is an interval too. There are four outcomes:
-#
-# - it **comes out** if the rounding on both sides allows it; a statement such as "higher" comes out if
-#   rounding cannot undo it;
-# - it comes out **only with another input**, or another reading, which is named;
-# - it **does not come out**;
-# - it **cannot be recomputed**, because an input is not printed.
-#
-# A dash instead of a verdict marks what the paper does not print but its numbers imply. What the paper leaves out and
-# the audit needs, the cost and the number of layers of the dense networks, is measured on the networks themselves.
-# Nothing is trained here, and an error in a derived number says nothing about the experiments under it.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 # Every chapter has these two; no scale and no run changes this one.
 profile = "digits"
 store = "runs"
 
-# %%
+# %% tags=["hide-input"]
 from IPython.display import HTML, Markdown, display
 
 from pat.study import audit, figures
@@ -54,6 +38,25 @@ HTML(audit.tally(checks))
 
 # %% tags=["hide-input"]
 display(Markdown(audit.summary(checks)))
+
+# %% [markdown]
+# ## Question and method
+#
+# **Question.** Many numbers of {cite:t}`shen2022when` are derived from others that stand beside them: means,
+# savings, ratios, prices. Do they come out when they are computed again, and what follows where they do not?
+#
+# **Method.** Each number is recomputed from the numbers that the paper prints. A printed number stands for all that
+# round to it, so a recomputed one is an interval too. There are four outcomes:
+#
+# - it **comes out** if the rounding on both sides allows it; a statement such as "higher" comes out if
+#   rounding cannot undo it;
+# - it comes out **only with another input**, or another reading, which is named;
+# - it **does not come out**;
+# - it **cannot be recomputed**, because an input is not printed.
+#
+# A dash instead of a verdict marks what the paper does not print but its numbers imply. What the paper leaves out and
+# the audit needs, the cost and the number of layers of the dense networks, is measured on the networks themselves.
+# Nothing is trained here, and an error in a derived number says nothing about the experiments under it.
 
 # %% [markdown]
 # ## Policies (Table 1)
@@ -117,7 +120,7 @@ HTML(audit.table(checks, audit.PARTS[4]))
 HTML(audit.untested())
 
 # %% [markdown]
-# ## What it shows, and what not
+# ## Limits
 #
 # It shows which of the printed numbers hang together, and where a reader should take another one: each table has it in
 # its last column. It does not show which accuracies are right, for these cannot be recomputed, and a number that comes

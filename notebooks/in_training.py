@@ -12,38 +12,20 @@
 
 # %% [markdown]
 # # In-training methods: pruning-aware training and PruneTrain
-#
-# **Question.** {cite:t}`shen2022when` (Sec. 4.4, Table 2) set their method beside others that prune while they train.
-# Against PruneTrain {cite:p}`lym2019prunetrain` they report a higher accuracy and more training computation saved.
-# Does that hold where both train the same network on the same data?
-#
-# **Method.** *PaT by EPI* prunes once, by the gradient criterion, in the epoch that EPI picks with the paper's
-# threshold; if EPI stays silent, after a third of the schedule. *PruneTrain* adds a group lasso to the loss from the
-# first step on and every few epochs removes the channels that the lasso has emptied. It has no ratio to set: the
-# penalty's share $\rho$ of the first loss decides how much goes. Several $\rho$ are trained, and the one whose removed
-# filters come nearest to EPI's ratio, mean over all seeds, is compared: chosen by size, never by accuracy. Where even
-# the nearest is far away, the comparison is one of different sizes; the table of differences says how far.
-#
-# Training computation is counted in multiply-accumulates, as a share of the dense run's:
-#
-# - exactly: every epoch at the cost of the network that it ends with, the pruning epoch at the dense cost, because
-#   Algorithm 1 only masks until its end;
-# - by the paper's formula $(1 - F_\mathrm{pruned} / F_\mathrm{dense})(T - t)/T$ with starting epoch $t$, which charges
-#   the pruning epoch as if it were pruned already, and knows one removal, so that it does not apply to PruneTrain.
-#
-# Neither counts what the lasso or the importance scores cost beside the network's own passes.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
 jobs = 2
 second_ratio = 0.1
 
-# %%
+# %% tags=["hide-input"]
 from IPython.display import Markdown, display
 
 from pat.study import analysis, experiments, figures
+from pat.study.experiments.evidence import Evidence
+from pat.study.experiments.in_training.finding import finding
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
@@ -65,20 +47,7 @@ compared = analysis.rivals_table([*records, *second], scale)
 network = scale.architectures[0]
 
 # %% tags=["hide-input"]
-display(
-    Markdown(
-        f"**Scale.** {scale.title}; {scale.recipe.epochs} epochs; {network}, stand-in of the paper's ResNet50, with "
-        f"{100 * own.ratio:g} % of the filters removed by PaT; {len(own.seeds)} seeds; PruneTrain removes every "
-        f"{own.interval} epochs what no weight of {own.threshold:g} or more is left in. "
-        + (
-            f"{scale.architectures[1]}, stand-in of ResNet34, with {100 * second_ratio:g} % removed by PaT, from the "
-            "runs of the chapter on policies. "
-            if picked
-            else "The store has no runs of a second network by EPI at the ratio of the paper's ResNet34. "
-        )
-        + scale.purpose
-    )
-)
+display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% [markdown]
 # ## Accuracy against training computation
@@ -92,6 +61,45 @@ figures.accuracy_by_computation(compared)
 analysis.rival_accuracies(compared).style.set_table_attributes('class="dataframe table"').set_caption(
     "Means over seeds ± half the 95 % interval, all but the multiply-accumulates of one image in percent. Start epochs "
     "are one a seed, in parentheses where EPI stayed silent, PruneTrain's the first removal, a dash where nothing went."
+)
+
+# %% [markdown]
+# ## Question and method
+#
+# **Question.** {cite:t}`shen2022when` (Sec. 4.4, Table 2) set their method beside others that prune while they train.
+# Against PruneTrain {cite:p}`lym2019prunetrain` they report a higher accuracy and more training computation saved.
+# Does that hold where both train the same network on the same data?
+#
+# **Method.** *PaT by EPI* prunes once, by the gradient criterion, in the epoch that EPI picks with the paper's
+# threshold; if EPI stays silent, after a third of the schedule. *PruneTrain* adds a group lasso to the loss from the
+# first step on and every few epochs removes the channels that the lasso has emptied. It has no ratio to set: the
+# penalty's share $\rho$ of the first loss decides how much goes. Several $\rho$ are trained, and the one whose removed
+# filters come nearest to EPI's ratio, mean over all seeds, is compared: chosen by size, never by accuracy. Where even
+# the nearest is far away, the comparison is one of different sizes; the table of differences says how far.
+#
+# Training computation is counted in multiply-accumulates, as a share of the dense run's:
+#
+# - exactly: every epoch at the cost of the network that it ends with, the pruning epoch at the dense cost, because
+#   Algorithm 1 only masks until its end;
+# - by the paper's formula $(1 - F_\mathrm{pruned} / F_\mathrm{dense})(T - t)/T$ with starting epoch $t$, which charges
+#   the pruning epoch as if it were pruned already, and knows one removal, so that it does not apply to PruneTrain.
+#
+# Neither counts what the lasso or the importance scores cost beside the network's own passes.
+
+# %% tags=["hide-input"]
+display(
+    Markdown(
+        f"**Scale.** {scale.title}; {scale.recipe.epochs} epochs; {network}, stand-in of the paper's ResNet50, with "
+        f"{100 * own.ratio:g} % of the filters removed by PaT; {len(own.seeds)} seeds; PruneTrain removes every "
+        f"{own.interval} epochs what no weight of {own.threshold:g} or more is left in. "
+        + (
+            f"{scale.architectures[1]}, stand-in of ResNet34, with {100 * second_ratio:g} % removed by PaT, from the "
+            "runs of the chapter on policies. "
+            if picked
+            else "The store has no runs of a second network by EPI at the ratio of the paper's ResNet34. "
+        )
+        + scale.purpose
+    )
 )
 
 # %% [markdown]
@@ -118,7 +126,7 @@ analysis.literature_table(paper).style.set_table_attributes('class="dataframe ta
 )
 
 # %% [markdown]
-# ## What it shows, and what not
+# ## Limits
 #
 # It shows both methods under one recipe, which the paper's table does not. Neither was tuned for accuracy: PaT has the
 # paper's threshold, and PruneTrain's settings were chosen by how much they remove. A short schedule does not suit

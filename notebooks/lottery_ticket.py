@@ -12,6 +12,51 @@
 
 # %% [markdown]
 # # Lottery tickets: the same masks on earlier weights
+
+# %% tags=["parameters", "hide-input"]
+profile = "digits"
+store = "runs"
+preset = "quick"
+jobs = 2
+
+# %% tags=["hide-input"]
+from IPython.display import Markdown, display
+
+from pat.study import analysis, experiments, figures
+from pat.study.experiments.evidence import Evidence
+from pat.study.experiments.tickets.finding import finding
+from pat.study.plan.profile import load_profile
+from pat.study.runs import progress
+from pat.study.runs.sweep import How
+from pat.study.store import open_store
+
+figures.style()
+scale, opened = load_profile(profile), open_store(store)
+with progress.in_notebook() as bar:
+    records = experiments.run("tickets", scale, preset, opened, How(jobs=jobs, on_progress=bar))
+runs = analysis.runs_table(records)
+tickets = analysis.tickets_table(records)
+
+# %% tags=["hide-input"]
+display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
+
+# %% [markdown]
+# ## Accuracy against the pruning epoch
+#
+# In colour the network that is pruned in training, in grey its masks on earlier weights. A point of a grey curve at
+# $p$ uses the mask of epoch $p$, whatever weights it is put on. Below, the same as differences: above zero, pruning
+# in training is better than the ticket.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Above: test accuracy against the epoch whose mask is used, pruned in training and as tickets. Below: pruning in training minus each ticket, paired over seeds. Dots are seeds, bars 95 % intervals of the mean (Student's t); curves are set apart a little sideways.", "name": "fig-tickets"}, "image": {"alt": "Two rows of panels, a column for each pruning ratio. The upper row has accuracy against the pruning epoch, a coloured curve for pruning in training, grey ones for tickets and a dashed line for the dense network. The lower row has the differences to each ticket around a zero line."}}
+figures.ticket_curves(tickets, runs[runs["policy"] == "dense"])
+
+# %% tags=["hide-input"]
+analysis.ticket_means(tickets, "test_accuracy", 1).style.set_table_attributes(
+    'class="dataframe table"'
+).set_caption("Test accuracy in percent by mask and weights, mean over seeds ± half the 95 % interval.")
+
+# %% [markdown]
+# ## Question and method
 #
 # **Question.** Is it the mask that makes a pruned network good, or the training that it had before it was pruned?
 # The paper ({cite:t}`shen2022when`, Sec. 4.1, Fig. 3 in grey) puts the masks of its oracle sweep on the original
@@ -28,28 +73,6 @@
 # here too: pruned in training, the network shrinks step by step during epoch 0; as a ticket it trains through epoch 0
 # with the finished mask.
 
-# %% tags=["parameters"]
-profile = "digits"
-store = "runs"
-preset = "quick"
-jobs = 2
-
-# %%
-from IPython.display import Markdown, display
-
-from pat.study import analysis, experiments, figures
-from pat.study.plan.profile import load_profile
-from pat.study.runs import progress
-from pat.study.runs.sweep import How
-from pat.study.store import open_store
-
-figures.style()
-scale = load_profile(profile)
-with progress.in_notebook() as bar:
-    records = experiments.run("tickets", scale, preset, open_store(store), How(jobs=jobs, on_progress=bar))
-runs = analysis.runs_table(records)
-tickets = analysis.tickets_table(records)
-
 # %% tags=["hide-input"]
 display(
     Markdown(
@@ -58,21 +81,6 @@ display(
         f"runs. {scale.purpose} The paper draws this for ResNet50 on ImageNet at one ratio and prints no values."
     )
 )
-
-# %% [markdown]
-# ## Accuracy against the pruning epoch
-#
-# In colour the network that is pruned in training, in grey its masks on earlier weights. A point of a grey curve at
-# $p$ uses the mask of epoch $p$, whatever weights it is put on. Below, the same as differences: above zero, pruning
-# in training is better than the ticket.
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Above: test accuracy against the epoch whose mask is used, pruned in training and as tickets. Below: pruning in training minus each ticket, paired over seeds. Dots are seeds, bars 95 % intervals of the mean (Student's t); curves are set apart a little sideways.", "name": "fig-tickets"}, "image": {"alt": "Two rows of panels, a column for each pruning ratio. The upper row has accuracy against the pruning epoch, a coloured curve for pruning in training, grey ones for tickets and a dashed line for the dense network. The lower row has the differences to each ticket around a zero line."}}
-figures.ticket_curves(tickets, runs[runs["policy"] == "dense"])
-
-# %% tags=["hide-input"]
-analysis.ticket_means(tickets, "test_accuracy", 1).style.set_table_attributes(
-    'class="dataframe table"'
-).set_caption("Test accuracy in percent by mask and weights, mean over seeds ± half the 95 % interval.")
 
 # %% [markdown]
 # ## What pruning in training gains
@@ -116,7 +124,7 @@ analysis.ticket_means(tickets, "training_share", 2).style.set_table_attributes(
 )
 
 # %% [markdown]
-# ## What it shows, and what not
+# ## Limits
 #
 # It shows, for one network and one criterion at this scale, what the weights are worth that a mask was found with. It
 # does not test the lottery ticket hypothesis as it was stated, for single weights, with masks from the end of

@@ -12,6 +12,46 @@
 
 # %% [markdown]
 # # Other masks: the structure, or the channels?
+
+# %% tags=["parameters", "hide-input"]
+profile = "digits"
+store = "runs"
+preset = "quick"
+jobs = 2
+
+# %% tags=["hide-input"]
+from IPython.display import Markdown, display
+
+from pat.study import analysis, experiments, figures
+from pat.study.experiments.evidence import Evidence
+from pat.study.experiments.variations.finding import finding
+from pat.study.paper.numbers import Paper
+from pat.study.plan.profile import load_profile
+from pat.study.runs import progress
+from pat.study.runs.sweep import How
+from pat.study.store import open_store
+
+figures.style()
+scale, opened, paper = load_profile(profile), open_store(store), Paper.read()
+with progress.in_notebook() as bar:
+    records = experiments.run("variations", scale, preset, opened, How(jobs=jobs, on_progress=bar))
+beside = [found for spec in analysis.trained_beside(records) if (found := opened.record(spec))]
+runs = analysis.runs_table(records)
+masks = analysis.variations_table([*records, *beside])
+
+# %% tags=["hide-input"]
+display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
+
+# %% [markdown]
+# ## Every run
+#
+# Zero is the original mask. What lies below it trained to a lower accuracy.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Test accuracy of every run under another mask minus that of the original mask's run of the same seed, one mark a run.", "name": "fig-masks-runs"}, "image": {"alt": "A panel for each pruning ratio. Over each seed three groups of marks around a zero line: masks of the same structure, the same mask pruned in training, and masks of other structures."}}
+figures.accuracy_by_mask(masks)
+
+# %% [markdown]
+# ## Question and method
 #
 # **Question.** EPI watches how many channels each layer would keep, not which. That is enough only if networks of the
 # same structure perform alike, whichever channels they kept. {cite:t}`shen2022when` (Sec. 4.5) take the mask of one
@@ -29,30 +69,6 @@
 # the original's mask and seed, but shrinks during epoch $p$ and not before it. A random mask is worse off by more
 # than one thing: its channels carry weights that training had not chosen to keep.
 
-# %% tags=["parameters"]
-profile = "digits"
-store = "runs"
-preset = "quick"
-jobs = 2
-
-# %%
-from IPython.display import Markdown, display
-
-from pat.study import analysis, experiments, figures
-from pat.study.paper.numbers import Paper
-from pat.study.plan.profile import load_profile
-from pat.study.runs import progress
-from pat.study.runs.sweep import How
-from pat.study.store import open_store
-
-figures.style()
-scale, opened, paper = load_profile(profile), open_store(store), Paper.read()
-with progress.in_notebook() as bar:
-    records = experiments.run("variations", scale, preset, opened, How(jobs=jobs, on_progress=bar))
-beside = [found for spec in analysis.trained_beside(records) if (found := opened.record(spec))]
-runs = analysis.runs_table(records)
-masks = analysis.variations_table([*records, *beside])
-
 # %% tags=["hide-input"]
 own = scale.preset(preset).variations
 display(
@@ -63,14 +79,6 @@ display(
         f"numbers are ResNet50's on ImageNet, from one checkpoint."
     )
 )
-
-# %% [markdown]
-# ## Every run
-#
-# Zero is the original mask. What lies below it trained to a lower accuracy.
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Test accuracy of every run under another mask minus that of the original mask's run of the same seed, one mark a run.", "name": "fig-masks-runs"}, "image": {"alt": "A panel for each pruning ratio. Over each seed three groups of marks around a zero line: masks of the same structure, the same mask pruned in training, and masks of other structures."}}
-figures.accuracy_by_mask(masks)
 
 # %% [markdown]
 # ## The paper's measure
@@ -98,7 +106,7 @@ analysis.variation_table(masks, paper).style.set_table_attributes('class="datafr
 )
 
 # %% [markdown]
-# ## What it shows, and what not
+# ## Limits
 #
 # It shows how much the choice of channels matters on one checkpoint when every layer's width is given, and how much
 # more, or not, when the widths change. The paper's two means lie closer together than its draws of other structures

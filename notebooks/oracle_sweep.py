@@ -12,26 +12,20 @@
 
 # %% [markdown]
 # # Oracle sweep: accuracy against the pruning epoch
-#
-# **Question.** How does the final accuracy depend on the epoch in which a network is pruned? The paper
-# ({cite:t}`shen2022when`, Figs. 3 and 4) reports that pruning at initialisation is worse than a few epochs
-# later, that a wide plateau follows, and that pruning late costs accuracy because no time is left to recover.
-#
-# **Method.** One dense run per network and seed; from its checkpoint before epoch $p$, Algorithm 1 runs
-# during epoch $p$ and the smaller network trains on to the end of the schedule. Every run counts, at its
-# last epoch, on the test split. Seeds are paired: runs of one seed share everything up to epoch $p$.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
 jobs = 2
 ratio = 0.5
 
-# %%
+# %% tags=["hide-input"]
 from IPython.display import Markdown, display
 
 from pat.study import analysis, figures
+from pat.study.experiments.evidence import Evidence
+from pat.study.experiments.oracle_sweep.finding import finding
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
@@ -39,22 +33,16 @@ from pat.study.runs.sweep import How, sweep
 from pat.study.store import open_store
 
 figures.style()
-scale = load_profile(profile)
+scale, opened = load_profile(profile), open_store(store)
 with progress.in_notebook() as bar:
-    records = sweep(scale.sweep(preset), open_store(store), How(jobs=jobs, on_progress=bar))
+    records = sweep(scale.sweep(preset), opened, How(jobs=jobs, on_progress=bar))
 runs = analysis.runs_table(records)
 policies = analysis.regrets(records, scale, preset)
 bottleneck = scale.architectures[0]
 networks = [name for name in scale.architectures if name in set(runs["architecture"])]
 
 # %% tags=["hide-input"]
-display(
-    Markdown(
-        f"**Scale.** {scale.title}; {scale.recipe.epochs} epochs; {len(records)} runs, "
-        f"{runs['seed'].nunique()} seeds, networks {', '.join(runs['architecture'].unique())}. "
-        f"{scale.purpose} None of these numbers is the paper's."
-    )
-)
+display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened), ratio)}"))
 
 # %% [markdown]
 # ## The bottleneck network
@@ -79,7 +67,27 @@ analysis.beside_the_paper(runs, scale, Paper.read()).rename(
 )
 
 # %% [markdown]
-# ## Values to point at
+# ## Question and method
+#
+# **Question.** How does the final accuracy depend on the epoch in which a network is pruned? The paper
+# ({cite:t}`shen2022when`, Figs. 3 and 4) reports that pruning at initialisation is worse than a few epochs
+# later, that a wide plateau follows, and that pruning late costs accuracy because no time is left to recover.
+#
+# **Method.** One dense run per network and seed; from its checkpoint before epoch $p$, Algorithm 1 runs
+# during epoch $p$ and the smaller network trains on to the end of the schedule. Every run counts, at its
+# last epoch, on the test split. Seeds are paired: runs of one seed share everything up to epoch $p$.
+
+# %% tags=["hide-input"]
+display(
+    Markdown(
+        f"**Scale.** {scale.title}; {scale.recipe.epochs} epochs; {len(records)} runs, "
+        f"{runs['seed'].nunique()} seeds, networks {', '.join(runs['architecture'].unique())}. "
+        f"{scale.purpose} None of these numbers is the paper's."
+    )
+)
+
+# %% [markdown]
+# ## Interactive version
 #
 # The same curves with their values under the pointer.
 
@@ -193,7 +201,7 @@ analysis.by_epoch(pruned, "training_share", digits=2).style.set_table_attributes
 ).set_caption("Multiply-accumulates of the whole training, as a share of the dense run's.")
 
 # %% [markdown]
-# ## What it shows, and what not
+# ## Limits
 #
 # It shows the shape of the curve on this scale: whether pruning at epoch 0 is worse, how wide the plateau is,
 # and how far the late drop goes. It does not show that the plateau lies at the same share of a long schedule.

@@ -16,12 +16,11 @@
 # **Question.** What does it take to let a training loop of your own find its pruning moment, prune itself, and keep
 # the result?
 #
-# Three calls: `step()` after the gradients are there, `after_step()` after the optimizer has moved, and
-# `end_epoch()`. This notebook starts from nothing: a model of its own, data of its own, a plain loop. Of the study
+# One line: `pat.attach` hooks itself onto the optimizer and counts the epochs. This notebook starts from nothing: a model of its own, data of its own, a plain loop. Of the study
 # around `pat` it uses only the drawing of a figure. At the end it takes EPI alone, for a loop that prunes in another
 # way, and shows a model that is refused.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "digits"
 store = "runs"
 epochs = 40
@@ -79,7 +78,8 @@ class Net(nn.Module):
 # %% [markdown]
 # ## The loop
 #
-# Without the lines that name `pruner` it is an ordinary training loop. The threshold is the paper's for the gradient
+# Without the statement that makes `pruner` it is an ordinary training loop. A loop that wants to see each call has three
+# of them instead ([](../../reuse.md)). The threshold is the paper's for the gradient
 # criterion, tuned on a ResNet50. In a network of few layers one channel weighs more ([](../../method.md)), so take it as a
 # setting of your own. `fallback` is the epoch to prune in if EPI stays below it; without one such a run stays dense.
 
@@ -95,7 +95,7 @@ optimizer = torch.optim.SGD(model.parameters(), **settings)
 example = images[:1]
 before = pat.cost.measure(model, example)
 
-pruner = pat.PruningAwareTraining(
+pruner = pat.attach(
     model,
     optimizer,
     example,
@@ -107,15 +107,12 @@ for _ in range(epochs):
     for x, y in batches:
         optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
-        pruner.step()
         optimizer.step()
-        pruner.after_step()
-    pruner.end_epoch()
 
 # %% [markdown]
 # ## When it pruned, and why
 #
-# `end_epoch` returns a report, and keeps it in `pruner.reports`. After each dense epoch it has the structure that
+# Every epoch leaves a report in `pruner.reports`. After a dense epoch it has the structure that
 # pruning would leave now, and EPI, which compares that structure with those of the epochs before. EPI is undefined
 # until there are enough of them, and triggers once it is high and not falling; the next epoch prunes. It does so in
 # steps and ranks anew after each, so the structure that is left can be another one than the structure watched.

@@ -12,37 +12,19 @@
 
 # %% [markdown]
 # # Policies: who decides when to prune, and what it costs
-#
-# **Question.** The paper's Table 1 ({cite:t}`shen2022when`, Sec. 4.2): how much accuracy does each way of choosing
-# the pruning epoch lose against a grid search over epochs? Does EPI, with one threshold for each criterion, lose
-# less than a random early epoch, than pruning at initialisation, than a pre-defined epoch?
-#
-# **Method.** The *oracle* is the best epoch of the [oracle sweep](oracle_sweep.ipynb)'s grid, chosen on the
-# validation split for each seed by itself. *Regret* is the oracle's test accuracy minus the policy's, for the same
-# network, criterion, ratio and seed: points lost by not knowing the best epoch. Because the oracle is chosen on one
-# split and compared on another, a regret can be negative.
-#
-# | policy | pruning epoch |
-# |---|---|
-# | random | drawn from 0 to a third of the schedule; here the mean over the grid's epochs in that range. A sparse grid gives initialisation more weight than uniform draws would, which makes random look worse where initialisation is bad |
-# | initialisation | 0, with the same criterion |
-# | pre-defined | a third of the schedule, as 30 of 90 epochs |
-# | EPI, paper's τ | the epoch after EPI triggers, with the paper's threshold |
-# | EPI, tuned τ | the same, with a threshold tuned on the first network as the paper did |
-#
-# A pick that is not on the grid is trained exactly. A run in which EPI stays silent counts at the pre-defined epoch;
-# how often that happens is shown.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
 jobs = 2
 
-# %%
+# %% tags=["hide-input"]
 from IPython.display import Markdown, display
 
 from pat.study import analysis, experiments, figures
+from pat.study.experiments.evidence import Evidence
+from pat.study.experiments.policies.finding import finding
 from pat.study.paper.networks import LABELS
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
@@ -63,22 +45,7 @@ regrets = analysis.regrets(records, scale, grid)
 paper = Paper.read()
 
 # %% tags=["hide-input"]
-counts = regrets.groupby("criterion")["ratio"].unique()
-ratios = "; ".join(
-    f"{criterion} {', '.join(f'{100 * ratio:g}' for ratio in sorted(values))} %"
-    for criterion, values in counts.items()
-)
-stand_ins = ", ".join(
-    f"{name} for {label}"
-    for name, label in zip(scale.architectures, LABELS.values(), strict=False)
-    if name in set(regrets["architecture"])
-)
-display(
-    Markdown(
-        f"**Scale.** {scale.title}; {scale.recipe.epochs} epochs; networks, as stand-ins of the paper's: "
-        f"{stand_ins}; {regrets['seed'].nunique()} seeds; ratios: {ratios}. {scale.purpose}"
-    )
-)
+display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% [markdown]
 # ## Table 1
@@ -126,6 +93,47 @@ figures.regret_by_policy(regrets, analysis.paper_regrets(scale, paper))
 analysis.policy_table(regrets, scale, paper, "regret_on_test").style.set_table_attributes(
     'class="dataframe table"'
 ).set_caption("Loss in points against the grid's best test accuracy, for each seed by itself.")
+
+# %% [markdown]
+# ## Question and method
+#
+# **Question.** The paper's Table 1 ({cite:t}`shen2022when`, Sec. 4.2): how much accuracy does each way of choosing
+# the pruning epoch lose against a grid search over epochs? Does EPI, with one threshold for each criterion, lose
+# less than a random early epoch, than pruning at initialisation, than a pre-defined epoch?
+#
+# **Method.** The *oracle* is the best epoch of the [oracle sweep](oracle_sweep.ipynb)'s grid, chosen on the
+# validation split for each seed by itself. *Regret* is the oracle's test accuracy minus the policy's, for the same
+# network, criterion, ratio and seed: points lost by not knowing the best epoch. Because the oracle is chosen on one
+# split and compared on another, a regret can be negative.
+#
+# | policy | pruning epoch |
+# |---|---|
+# | random | drawn from 0 to a third of the schedule; here the mean over the grid's epochs in that range. A sparse grid gives initialisation more weight than uniform draws would, which makes random look worse where initialisation is bad |
+# | initialisation | 0, with the same criterion |
+# | pre-defined | a third of the schedule, as 30 of 90 epochs |
+# | EPI, paper's τ | the epoch after EPI triggers, with the paper's threshold |
+# | EPI, tuned τ | the same, with a threshold tuned on the first network as the paper did |
+#
+# A pick that is not on the grid is trained exactly. A run in which EPI stays silent counts at the pre-defined epoch;
+# how often that happens is shown.
+
+# %% tags=["hide-input"]
+counts = regrets.groupby("criterion")["ratio"].unique()
+ratios = "; ".join(
+    f"{criterion} {', '.join(f'{100 * ratio:g}' for ratio in sorted(values))} %"
+    for criterion, values in counts.items()
+)
+stand_ins = ", ".join(
+    f"{name} for {label}"
+    for name, label in zip(scale.architectures, LABELS.values(), strict=False)
+    if name in set(regrets["architecture"])
+)
+display(
+    Markdown(
+        f"**Scale.** {scale.title}; {scale.recipe.epochs} epochs; networks, as stand-ins of the paper's: "
+        f"{stand_ins}; {regrets['seed'].nunique()} seeds; ratios: {ratios}. {scale.purpose}"
+    )
+)
 
 # %% [markdown]
 # ## The thresholds
@@ -272,7 +280,7 @@ sliced.style.set_table_attributes('class="dataframe table"').set_caption(
 ) if len(sliced) else Markdown("*Not run at this scale.*")
 
 # %% [markdown]
-# ## What it shows, and what not
+# ## Limits
 #
 # It shows what a way of choosing the epoch loses on this scale, paired over seeds, against an oracle that was not
 # chosen on the numbers it is compared in. It does not show Table 1's sizes: its differences of one or two tenths

@@ -12,6 +12,53 @@
 
 # %% [markdown]
 # # Pre-trained networks: prune during training, or after it?
+
+# %% tags=["parameters", "hide-input"]
+profile = "digits"
+store = "runs"
+preset = "quick"
+jobs = 2
+
+# %% tags=["hide-input"]
+from IPython.display import Markdown, display
+
+from pat.study import analysis, experiments, figures
+from pat.study.experiments.evidence import Evidence
+from pat.study.experiments.pretrained.finding import finding
+from pat.study.paper.numbers import Paper
+from pat.study.plan.profile import load_profile
+from pat.study.runs import progress
+from pat.study.runs.sweep import How
+from pat.study.store import open_store
+
+figures.style()
+scale, opened, paper = load_profile(profile), open_store(store), Paper.read()
+with progress.in_notebook() as bar:
+    records = experiments.run("pretrained", scale, preset, opened, How(jobs=jobs, on_progress=bar))
+runs = analysis.runs_table(records)
+compared = analysis.pretrained_table(records)
+
+# %% tags=["hide-input"]
+display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
+
+# %% [markdown]
+# ## Accuracy
+#
+# The dashed line is the dense network before it is finetuned, after one schedule and not two.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: test accuracy by pruning ratio for each method. Right: EPI minus train, prune, finetune, paired over seeds; above zero, EPI is better. Dots are seeds, bars 95 % intervals of the mean (Student's t), open diamonds what the paper prints.", "name": "fig-pretrained"}, "image": {"alt": "Two panels over the pruning ratio. Left, three marks with error bars a ratio, one a method, and a dashed line for the dense network. Right, two marks with error bars a ratio around a zero line, and open diamonds at the paper's ratios."}}
+figures.pretrained_by_ratio(compared, runs[runs["policy"] == "dense"], paper)
+
+# %% tags=["hide-input"]
+analysis.pretrained_accuracies(compared, paper).style.set_table_attributes(
+    'class="dataframe table"'
+).set_caption(
+    "Test accuracy in percent, mean over seeds ± half the 95 % interval, and EPI minus train, prune, finetune in "
+    "points [95 % interval over paired seeds]. The paper's rows are as printed; it gives no interval."
+)
+
+# %% [markdown]
+# ## Question and method
 #
 # **Question.** The usual way is to train a network, prune it, and finetune it. {cite:t}`shen2022when` (Sec. 4.5,
 # Table 3) prune a trained ResNet50 and finetune it for as many epochs as it was trained, and give pruning during
@@ -31,29 +78,6 @@
 # runs took in the end is in the table below. If EPI stays silent, the network is pruned after a third of its schedule.
 # The threshold is the paper's.
 
-# %% tags=["parameters"]
-profile = "digits"
-store = "runs"
-preset = "quick"
-jobs = 2
-
-# %%
-from IPython.display import Markdown, display
-
-from pat.study import analysis, experiments, figures
-from pat.study.paper.numbers import Paper
-from pat.study.plan.profile import load_profile
-from pat.study.runs import progress
-from pat.study.runs.sweep import How
-from pat.study.store import open_store
-
-figures.style()
-scale, paper = load_profile(profile), Paper.read()
-with progress.in_notebook() as bar:
-    records = experiments.run("pretrained", scale, preset, open_store(store), How(jobs=jobs, on_progress=bar))
-runs = analysis.runs_table(records)
-compared = analysis.pretrained_table(records)
-
 # %% tags=["hide-input"]
 display(
     Markdown(
@@ -62,22 +86,6 @@ display(
         f"{compared['seed'].nunique()} seeds. {scale.purpose} The paper's numbers are ResNet50's on ImageNet with "
         f"T = {paper.number('setup.epochs').text}."
     )
-)
-
-# %% [markdown]
-# ## Accuracy
-#
-# The dashed line is the dense network before it is finetuned, after one schedule and not two.
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: test accuracy by pruning ratio for each method. Right: EPI minus train, prune, finetune, paired over seeds; above zero, EPI is better. Dots are seeds, bars 95 % intervals of the mean (Student's t), open diamonds what the paper prints.", "name": "fig-pretrained"}, "image": {"alt": "Two panels over the pruning ratio. Left, three marks with error bars a ratio, one a method, and a dashed line for the dense network. Right, two marks with error bars a ratio around a zero line, and open diamonds at the paper's ratios."}}
-figures.pretrained_by_ratio(compared, runs[runs["policy"] == "dense"], paper)
-
-# %% tags=["hide-input"]
-analysis.pretrained_accuracies(compared, paper).style.set_table_attributes(
-    'class="dataframe table"'
-).set_caption(
-    "Test accuracy in percent, mean over seeds ± half the 95 % interval, and EPI minus train, prune, finetune in "
-    "points [95 % interval over paired seeds]. The paper's rows are as printed; it gives no interval."
 )
 
 # %% [markdown]
@@ -105,7 +113,7 @@ display(
 )
 
 # %% [markdown]
-# ## What it shows, and what not
+# ## Limits
 #
 # It shows which way of spending a doubled budget ends better at this scale. The two differ in more than the moment of
 # pruning: finetuning raises the learning rate once more, so that its network sees two cycles of it, and it ranks

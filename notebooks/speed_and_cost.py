@@ -12,37 +12,19 @@
 
 # %% [markdown]
 # # Speed and cost: what pruning early saves
-#
-# **Question.** The paper's Sec. 4.3 and Fig. 5 ({cite:t}`shen2022when`). Does pruning at initialisation leave slower
-# networks than pruning in EPI's epoch? Does a penalty on latency make them faster, and at what accuracy? What does
-# the whole training cost, beside training the dense network and beside train, prune, finetune?
-#
-# **Method.** Gradient criterion on the first network, three ways to prune: at *initialisation*, in the epoch that
-# *EPI* picks with the paper's threshold, and in that epoch with *latency-aware* ranking. The step of a pruned network
-# (forward pass with loss, backward pass, optimizer) is timed beside the dense network's: both are built anew, the
-# pruned one by surgery, and take turns in rounds. What counts is the median over rounds of pruned divided by dense,
-# so that a busy machine slows both sides. On one CPU thread the clock is the processor's, not the wall's.
-#
-# Latency-aware ranking lowers each channel's saliency $I$ by the time $\Delta T$ that its removal saves:
-#
-# $$I' = \frac{I}{\bar I} - \lambda\,\frac{\Delta T}{\overline{\Delta T}},$$
-#
-# with the means over the channels that are left, anew in each step of Algorithm 1. $\Delta T$ comes from a table of
-# measured times of every convolution with its BatchNorm, by input and output channels, of the very machine that
-# trains: the layers that produce a channel lose an output, those that read it an input. The paper prints neither
-# $\lambda$ nor a scale.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
 jobs = 2
 
-# %%
+# %% tags=["hide-input"]
 from IPython.display import Markdown, display
 
 from pat.study import analysis, experiments, figures
 from pat.study.experiments.evidence import Evidence
+from pat.study.experiments.speed.finding import finding
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
@@ -65,23 +47,10 @@ if opened.trains:
 speeds = speeds_of(opened.root, scale.name, shown)
 runs = analysis.speed_table(records, scale, speeds)
 network, paper = scale.architectures[0], Paper.read()
+main = scale.preset(preset).latency.weights[0]
 
 # %% tags=["hide-input"]
-ratios = sorted(runs["ratio"].unique())
-weights = sorted(runs["weight"].dropna().unique())
-main = scale.preset(preset).latency.weights[0]
-measured = (
-    f"Steps were measured on {speeds.hardware}, {speeds.threads} thread, batch {speeds.batch}"
-    if speeds
-    else "No step was measured"
-)
-display(
-    Markdown(
-        f"**Scale.** {scale.title}; {scale.recipe.epochs} epochs; {network}; {runs['seed'].nunique()} seeds; ratios "
-        f"{', '.join(f'{100 * ratio:g}' for ratio in ratios)} %; λ = {', '.join(f'{w:g}' for w in weights)}. "
-        f"{measured}; the paper's Fig. 5 on an NVIDIA TITAN V, batch 64. {scale.purpose}"
-    )
-)
+display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% [markdown]
 # ## Speed-up against accuracy
@@ -95,6 +64,44 @@ analysis.speedup_table(runs).style.set_table_attributes('class="dataframe table"
     "Means over seeds ± half the 95 % interval. Multiply-accumulates and measured step as shares of the dense "
     "network's; pruning epochs one a seed, in parentheses where EPI stayed silent and the run counts at the "
     "pre-defined epoch."
+)
+
+# %% [markdown]
+# ## Question and method
+#
+# **Question.** The paper's Sec. 4.3 and Fig. 5 ({cite:t}`shen2022when`). Does pruning at initialisation leave slower
+# networks than pruning in EPI's epoch? Does a penalty on latency make them faster, and at what accuracy? What does
+# the whole training cost, beside training the dense network and beside train, prune, finetune?
+#
+# **Method.** Gradient criterion on the first network, three ways to prune: at *initialisation*, in the epoch that
+# *EPI* picks with the paper's threshold, and in that epoch with *latency-aware* ranking. The step of a pruned network
+# (forward pass with loss, backward pass, optimizer) is timed beside the dense network's: both are built anew, the
+# pruned one by surgery, and take turns in rounds. What counts is the median over rounds of pruned divided by dense,
+# so that a busy machine slows both sides. On one CPU thread the clock is the processor's, not the wall's.
+#
+# Latency-aware ranking lowers each channel's saliency $I$ by the time $\Delta T$ that its removal saves:
+#
+# $$I' = \frac{I}{\bar I} - \lambda\,\frac{\Delta T}{\overline{\Delta T}},$$
+#
+# with the means over the channels that are left, anew in each step of Algorithm 1. $\Delta T$ comes from a table of
+# measured times of every convolution with its BatchNorm, by input and output channels, of the very machine that
+# trains: the layers that produce a channel lose an output, those that read it an input. The paper prints neither
+# $\lambda$ nor a scale.
+
+# %% tags=["hide-input"]
+ratios = sorted(runs["ratio"].unique())
+weights = sorted(runs["weight"].dropna().unique())
+measured = (
+    f"Steps were measured on {speeds.hardware}, {speeds.threads} thread, batch {speeds.batch}"
+    if speeds
+    else "No step was measured"
+)
+display(
+    Markdown(
+        f"**Scale.** {scale.title}; {scale.recipe.epochs} epochs; {network}; {runs['seed'].nunique()} seeds; ratios "
+        f"{', '.join(f'{100 * ratio:g}' for ratio in ratios)} %; λ = {', '.join(f'{w:g}' for w in weights)}. "
+        f"{measured}; the paper's Fig. 5 on an NVIDIA TITAN V, batch 64. {scale.purpose}"
+    )
 )
 
 # %% [markdown]
@@ -162,7 +169,7 @@ analysis.price_table(runs, paper, middle).style.set_table_attributes('class="dat
 )
 
 # %% [markdown]
-# ## What it shows, and what not
+# ## Limits
 #
 # It shows what the structures that pruning leaves are worth on the machine that is named above, at one batch size:
 # a speed-up on another machine is another number, and the paper's GPU has other fixed costs and other blocks than a

@@ -12,40 +12,31 @@
 
 # %% [markdown]
 # # Structure stability: does EPI settle, and what else would say so?
-#
-# **Question.** The paper's Fig. 6 and Sec. 4.5 ({cite:t}`shen2022when`): the structure that pruning would leave
-# changes rapidly at first and little thereafter, the more pruning the later it settles, and EPI shows it. Do the
-# measures that others use show it as well: rank correlations {cite:p}`spearman1904proof,kendall1938new` of the
-# scores, and distances between masks {cite:p}`you2020drawing,chen2021earlybert,ghimire2026one`? And with a threshold
-# on each of them: when would it have pruned, and what would that have cost?
-#
-# **Method.** Dense runs, both criteria, every ratio, every epoch. After epoch $t$ each measure compares $t$
-# with the epochs $t-1, \dots, t-r$ and takes the mean, exactly as {eq}`eq-epi` does for $\Psi$, so that all
-# look at the same epochs. What pruning in an epoch gives comes from the [oracle sweep](oracle_sweep.ipynb).
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
 jobs = 2
 ratios = [0.3, 0.5, 0.8]
 
-# %%
+# %% tags=["hide-input"]
 from IPython.display import Markdown, display
 
 from pat.study import analysis, figures
 from pat.study.experiments.evidence import Evidence
+from pat.study.experiments.stability.finding import finding
 from pat.study.plan.profile import load_profile
 from pat.study.runs import progress
 from pat.study.runs.sweep import How, sweep
 from pat.study.store import open_store
 
 figures.style()
-scale = load_profile(profile)
+scale, opened = load_profile(profile), open_store(store)
 if unknown := sorted(set(ratios) - set(scale.tracking.ratios)):
     raise ValueError(f"ratios {unknown} are not watched; profile {profile!r} has {scale.tracking.ratios}")
 with progress.in_notebook() as bar:
-    records = sweep(scale.sweep(preset), open_store(store), How(jobs=jobs, on_progress=bar))
+    records = sweep(scale.sweep(preset), opened, How(jobs=jobs, on_progress=bar))
 dense = [record for record in records if record.spec.experiment == "dense"]
 stability = analysis.stability_table(dense)
 signals = analysis.signal_table(dense, scale)
@@ -55,12 +46,7 @@ bottleneck = scale.architectures[0]
 first = next(record for record in dense if record.spec.architecture == bottleneck)
 
 # %% tags=["hide-input"]
-display(
-    Markdown(
-        f"**Scale.** {scale.title}; {len(dense)} dense runs of {scale.recipe.epochs} epochs, "
-        f"{stability['seed'].nunique()} seeds, r = {scale.tracking.look_back}. {scale.purpose}"
-    )
-)
+display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% [markdown]
 # ## EPI over the epochs
@@ -84,6 +70,27 @@ analysis.summary(order, ["architecture", "criterion"], value="rho").style.format
     precision=2, na_rep=""
 ).set_table_attributes('class="dataframe table"').hide(axis="index").set_caption(
     "Rank correlation of EPI with the pruning ratio, mean over seeds with its 95 % interval."
+)
+
+# %% [markdown]
+# ## Question and method
+#
+# **Question.** The paper's Fig. 6 and Sec. 4.5 ({cite:t}`shen2022when`): the structure that pruning would leave
+# changes rapidly at first and little thereafter, the more pruning the later it settles, and EPI shows it. Do the
+# measures that others use show it as well: rank correlations {cite:p}`spearman1904proof,kendall1938new` of the
+# scores, and distances between masks {cite:p}`you2020drawing,chen2021earlybert,ghimire2026one`? And with a threshold
+# on each of them: when would it have pruned, and what would that have cost?
+#
+# **Method.** Dense runs, both criteria, every ratio, every epoch. After epoch $t$ each measure compares $t$
+# with the epochs $t-1, \dots, t-r$ and takes the mean, exactly as {eq}`eq-epi` does for $\Psi$, so that all
+# look at the same epochs. What pruning in an epoch gives comes from the [oracle sweep](oracle_sweep.ipynb).
+
+# %% tags=["hide-input"]
+display(
+    Markdown(
+        f"**Scale.** {scale.title}; {len(dense)} dense runs of {scale.recipe.epochs} epochs, "
+        f"{stability['seed'].nunique()} seeds, r = {scale.tracking.look_back}. {scale.purpose}"
+    )
 )
 
 # %% [markdown]
@@ -281,7 +288,7 @@ analysis.motion_table(motion).style.set_table_attributes('class="dataframe table
 )
 
 # %% [markdown]
-# ## What it shows, and what not
+# ## Limits
 #
 # It shows when structures settle on this scale, whether the measures agree about which ratio is the most stable one,
 # and whether pruning when a measure says so costs less than pruning at a fixed epoch. It does not show that a stable

@@ -86,7 +86,10 @@ def run(
     fields = {
         name: getattr(of.spec, name) for name in ("architecture", "recipe", "tracking", "seed", "neurons")
     }
-    return scored(pruned(at, criterion, ratio, **(fields | changes)), test, validation)
+    record = scored(pruned(at, criterion, ratio, **(fields | changes)), test, validation)
+    *before, last = record.history
+    history = (*before, last.model_copy(update={"structure": dict.fromkeys(of.layers, 3)}))
+    return record.model_copy(update={"layers": of.layers, "history": history})
 
 
 def sweep_of(

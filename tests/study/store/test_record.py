@@ -45,7 +45,8 @@ def example(spec: Spec | None = None, **changes: Any) -> Record:
         Epoch(epoch=0, phase="dense", loss=2.25, accuracy=10.0, validation_loss=2.0, validation_accuracy=12.0,
               learning_rate=0.1, seconds=0.5, epi=0.1 + 0.2, tracked=tracked),
         Epoch(epoch=1, phase="prune", loss=None, accuracy=20.0, validation_loss=None,
-              validation_accuracy=22.0, learning_rate=1 / 3, seconds=0.25, skipped=1, structure={"conv": 3}),
+              validation_accuracy=22.0, learning_rate=1 / 3, seconds=0.25, skipped=1,
+              structure={"conv": 3, "layer1.0.conv2": 6}),
     ]  # fmt: skip
     fields: dict[str, Any] = {
         "id": spec.id,

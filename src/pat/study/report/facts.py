@@ -19,10 +19,22 @@ from pat.study.experiments.evidence import Evidence
 from pat.study.experiments.window.tables import window_differences, window_regrets
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import Profile, load_profile
-from pat.study.report import benchmarks, front, gpu, networks, pages, protocol, splits, supply
+from pat.study.report import (
+    benchmarks,
+    discussion,
+    front,
+    gpu,
+    networks,
+    pages,
+    practice,
+    protocol,
+    provenance,
+    splits,
+    supply,
+)
 from pat.study.store import AnyStore, bench, open_store
 from pat.study.store.record import DamagedRecord, claims_checksum
-from pat.study.store.rows import runs_table
+from pat.study.wording import many
 
 OUTPUT = Path("_generated") / "results.json"
 """What substitutions quote, below the book's folder."""
@@ -64,7 +76,7 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         ``environment``, and of the installed dependencies ``licences`` and ``licences_indirect``); ``faults``
         has the fault bench's and ``gpu`` what ran on one, ``networks`` which are pruned exactly, ``protocol``
         what was fixed for the second round, ``splits`` how far the images of a split vary a comparison,
-        ``benchmarks`` ratios of speed.
+        ``benchmarks`` ratios of speed; ``discussion`` and ``practice`` are those of the pages of that name.
     """
     return {
         "summary": "\n\n".join([NOT_THE_PAPERS, *map(_summary, studies)]),
@@ -76,16 +88,18 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         "decided": _decided(claims, studies),
         "checksums": _checksums(studies, claims_checksum(book, studies[0].profile.claims)),
         "outcomes": _outcomes(studies),
-        "hours": _hours(studies),
-        "cost": _cost(studies),
-        "runs": _runs(studies),
-        "environment": _environment(studies),
+        "hours": provenance.hours(studies),
+        "cost": provenance.cost(studies),
+        "runs": provenance.runs(studies),
+        "environment": provenance.environments(studies),
         "faults": bench.facts(_bench(studies[0].evidence.store)),
         "gpu": gpu.facts(studies[0].evidence.store),
         "splits": splits.facts(studies[0].evidence.store),
         "networks": networks.facts(studies[0].evidence.store),
         "protocol": protocol.facts(studies[0].evidence.store, book),
         "benchmarks": benchmarks.facts(studies[0].evidence.store),
+        "discussion": discussion.facts(studies, book),
+        "practice": practice.facts(studies),
         "licences": supply.licences(),
         "licences_indirect": supply.indirect(),
     }
@@ -140,7 +154,7 @@ def _scaled(study: Study, book: Path) -> str:
     return (
         "Looked at afterwards, so exploratory and part of no verdict: with look-back and patience scaled to "
         f"the schedule ({window.look_back} and {window.patience}), EPI prunes in epoch {other} instead of "
-        f"{own} on average; of {_many(len(found), 'pair')} of network and criterion it loses less in "
+        f"{own} on average; of {many(len(found), 'pair')} of network and criterion it loses less in "
         f"{len(less)}{_up_to(less)} and more in {len(more)}{_up_to(more)}, see "
         f"{_chapters(book, profile.name)('policies')}."
     )
@@ -153,11 +167,7 @@ def _up_to(differences: "pd.Series[float]") -> str:
 def _size(study: Study) -> str:
     records = study.evidence.records
     seeds = len({record.spec.seed for record in records})
-    return f"{study.profile.recipe.epochs} epochs, {_many(seeds, 'seed')}, {_many(len(records), 'run')}"
-
-
-def _many(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
+    return f"{study.profile.recipe.epochs} epochs, {many(seeds, 'seed')}, {many(len(records), 'run')}"
 
 
 def _scale(studies: Sequence[Study]) -> str:
@@ -227,7 +237,7 @@ def _checksums(studies: Sequence[Study], present: str | None) -> str:
     found = Counter(r.provenance.claims for study in studies for r in study.evidence.records)
     total, same, none = found.total(), found[present] if present else 0, found[None]
     text = (
-        f"Of {_many(total, 'run')} that claims are decided from, {same} carry the checksum of the claims "
+        f"Of {many(total, 'run')} that claims are decided from, {same} carry the checksum of the claims "
         "file as it stands: its rules were there before they were trained."
     )
     if same < total:
@@ -242,74 +252,11 @@ def _outcomes(studies: Sequence[Study]) -> list[dict[str, str]]:
     ]
 
 
-def _hours(studies: Sequence[Study]) -> str:
-    texts = []
-    for study in studies:
-        seconds = sum(record.provenance.seconds for record in study.evidence.records)
-        texts.append(f"{seconds / 3600:.1f} device-hours for {study.profile.name}")
-    return f"Training the runs behind the verdicts took {' and '.join(texts)}, shared epochs counted once."
-
-
-def _cost(studies: Sequence[Study]) -> list[dict[str, str]]:
-    """Time of training, on the machine that did it, by kind of run."""
-    rows = []
-    for study in studies:
-        records, profile = study.evidence.records, study.profile
-        table = runs_table(records).assign(kind=[record.spec.experiment for record in records])
-        threads = f", {_many(profile.threads, 'thread')}" if profile.device == "cpu" else ""
-        for (hardware, kind), part in table.groupby(["hardware", "kind"], sort=True):
-            rows.append(
-                {
-                    "Scale": study.profile.name,
-                    "Runs of": str(kind),
-                    "Number": str(len(part)),
-                    "Device-hours": f"{part['seconds'].sum() / 3600:.2f}",
-                    "Device": f"{hardware}{threads}",
-                }
-            )
-    return rows
-
-
-def _runs(studies: Sequence[Study]) -> list[dict[str, str]]:
-    rows = []
-    for study in studies:
-        table = runs_table(study.evidence.records)
-        for (network, pruning), part in table.groupby(["architecture", "pruning"], sort=True):
-            rows.append(
-                {
-                    "Scale": study.profile.name,
-                    "Network": str(network),
-                    "Pruning": str(pruning),
-                    "Runs": str(len(part)),
-                    "Done": _ended(part, "done"),
-                    "Collapsed": _ended(part, "collapsed"),
-                    "Failed": _ended(part, "failed"),
-                    "Minutes of training": f"{part['seconds'].sum() / 60:.1f}",
-                }
-            )
-    return rows
-
-
 def _bench(store: AnyStore) -> bench.Bench | None:
     try:
         return bench.read_bench(bench.bench_file(store.root))
     except FileNotFoundError:
         return None
-
-
-def _ended(runs: pd.DataFrame, status: str) -> str:
-    return str(int((runs["status"] == status).sum()))
-
-
-def _environment(studies: Sequence[Study]) -> list[dict[str, str]]:
-    """Each distinct environment with the number of runs it made."""
-    counts: Counter[tuple[str, ...]] = Counter()
-    for origin in (record.provenance for study in studies for record in study.evidence.records):
-        packages = ", ".join(f"{name} {version}" for name, version in origin.packages.items())
-        commit = origin.commit[:12] + ("+" if origin.commit.endswith("+") else "") if origin.commit else "–"
-        counts[(origin.hardware, origin.os, origin.python, packages, commit)] += 1
-    names = ("Hardware", "System", "Python", "Packages", "Commit (+: with changes)")
-    return [{**dict(zip(names, key, strict=True)), "Runs": str(n)} for key, n in counts.items()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

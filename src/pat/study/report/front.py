@@ -7,8 +7,8 @@ from statistics import stdev
 
 from scipy import stats
 
+from pat.study import wording
 from pat.study.analysis.intervals import interval
-from pat.study.analysis.regret import by_seed, regrets
 from pat.study.claims.verdicts import (
     DECIDED,
     NOT,
@@ -22,18 +22,13 @@ from pat.study.claims.verdicts import (
     Verdict,
     count,
 )
+from pat.study.experiments.policies.finding import WORDS, regrets
 from pat.study.report.pages import label, measured
 
 _REACH = 3.0
 """Standard deviations from the bound to either end of a track."""
 _WORDS = {OPEN: "open"}
 """Shorter where there is little room."""
-_POLICIES = {
-    "epi": "EPI",
-    "predefined": "a fixed third of the schedule",
-    "init": "initialisation",
-    "random": "a random early epoch",
-}
 
 
 def abstract(studies: Sequence[Study]) -> str:
@@ -104,14 +99,12 @@ def _needed(verdict: Verdict) -> float:
 
 def _costs(study: Study) -> str:
     """What each way to choose the epoch lost against the oracle, gradient criterion, bottleneck network."""
-    evidence, profile = study.evidence, study.profile
-    records = evidence.experiment("policies") or evidence.sweep
-    first, preset = profile.architectures[0], evidence.sweep_name
-    own = by_seed(regrets(records, profile, preset, architecture=first, criterion="gradient"))
-    found = {words: own.loc[own["policy"] == policy, "regret"] for policy, words in _POLICIES.items()}
-    if any(values.empty for values in found.values()):
+    found = regrets(study.evidence, "gradient")
+    if not found:
         return ""
-    lost = ", ".join(f"{words} {interval(values).text(1)}" for words, values in found.items())
+    lost = ", ".join(
+        f"{WORDS[policy]} {wording.amount(interval(own.values()), '')}" for policy, own in found.items()
+    )
     return f"Points **lost against the oracle** on {study.profile.name}, gradient criterion: {lost}."
 
 

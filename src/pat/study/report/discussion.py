@@ -1,0 +1,137 @@
+"""The discussion's numbers: what EPI watches and what is left, rules held against each other, and scales."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pat.study import audit, wording
+from pat.study.analysis.intervals import interval
+from pat.study.analysis.regret import by_seed, regrets
+from pat.study.analysis.stability import one_shot_similarity
+from pat.study.claims.verdicts import Study
+from pat.study.experiments.oracle_sweep.statistics import accuracy_share
+from pat.study.experiments.policies.finding import WORDS
+
+NONE = "No scale has the runs for this."
+
+
+def facts(studies: Sequence[Study], book: Path) -> dict[str, Any]:
+    """Texts and tables of the page.
+
+    Args:
+        studies: of each profile.
+        book: folder with the paper's values.
+
+    Returns:
+        ``watched`` (rows: similarity of the structure watched and the one left), ``rules`` (sentences) and
+        ``rules_table`` (rows: mean regret by scale, network and criterion), ``scale`` (sentences) and
+        ``audit`` (a sentence).
+    """
+    found = [(study, table) for study in studies if not (table := policy_means(study)).empty]
+    rows = [row for study, table in found for row in _rows(study, table)]
+    return {
+        "watched": _watched(studies) or NONE,
+        "rules": "\n".join(f"- {_rules(study, table)}" for study, table in found) or NONE,
+        "rules_table": rows or NONE,
+        "scale": "\n".join(f"- {text}" for study in studies if (text := _initialisation(study))) or NONE,
+        "audit": _audit(book),
+    }
+
+
+def policy_means(study: Study) -> pd.DataFrame:
+    """Regret by seed of the policies that need no tuning: mean over the ratios, all networks and criteria.
+
+    Returns:
+        Columns ``architecture``, ``criterion``, ``policy``, ``seed`` and ``regret`` (points); only pairs of
+        network and criterion that all policies have seeds of.
+    """
+    evidence = study.evidence
+    records = evidence.experiment("policies") or evidence.sweep
+    table = by_seed(regrets(records, study.profile, evidence.sweep_name))
+    table = table[table["policy"].isin(WORDS)]
+    complete = table.groupby(["architecture", "criterion"])["policy"].transform("nunique") == len(WORDS)
+    return table[complete]
+
+
+def _watched(studies: Sequence[Study]) -> list[dict[str, str]]:
+    """Psi between the last structure that EPI looked at and the one that Algorithm 1 left, by ratio."""
+    rows = []
+    for study in studies:
+        table = one_shot_similarity(study.evidence.sweep)
+        if table.empty:
+            continue
+        own = table[table["architecture"] == study.evidence.architecture("bottleneck")]
+        means = own.groupby(["criterion", "ratio", "seed"])["psi"].mean()
+        for criterion, part in means.groupby("criterion"):
+            cells = {
+                wording.percent(float(ratio)): wording.amount(interval(values), "", 2)
+                for ratio, values in part.groupby("ratio")
+            }
+            rows.append({"Scale": study.profile.name, "Criterion": str(criterion), **cells})
+    known = sorted({name for row in rows for name in row if "%" in name}, key=lambda name: float(name[:-2]))
+    return [
+        {"Scale": row["Scale"], "Criterion": row["Criterion"], **{name: row.get(name, "–") for name in known}}
+        for row in rows
+    ]
+
+
+def _means(table: pd.DataFrame) -> pd.DataFrame:
+    """Indexed by network and criterion, a column a policy: mean regret over the seeds."""
+    return table.pivot_table(index=["architecture", "criterion"], columns="policy", values="regret")
+
+
+def _rules(study: Study, table: pd.DataFrame) -> str:
+    means = _means(table)
+    best = Counter(means.idxmin(axis=1))
+    lower = int((means["predefined"] < means["epi"]).sum())
+    worst = Counter(means.idxmax(axis=1))
+    return (
+        f"**{study.profile.title}** ({wording.seeds([table['seed']])}): of {len(means)} pairs of network and "
+        f"criterion the lowest mean regret is that of {_told(best)}, the highest that of {_told(worst)}. A "
+        f"fixed third of the schedule is lower than EPI in {lower}."
+    )
+
+
+def _told(counts: "Counter[str]") -> str:
+    return wording.listed([f"{WORDS[policy]} in {n}" for policy, n in counts.most_common()])
+
+
+def _rows(study: Study, table: pd.DataFrame) -> list[dict[str, str]]:
+    rows = []
+    for (network, criterion), part in table.groupby(["architecture", "criterion"], sort=False):
+        cells = {
+            words[0].upper() + words[1:]: wording.amount(
+                interval(part.loc[part["policy"] == policy, "regret"]), ""
+            )
+            for policy, words in WORDS.items()
+        }
+        rows.append(
+            {"Scale": study.profile.name, "Network": str(network), "Criterion": str(criterion)} | cells
+        )
+    return rows
+
+
+def _initialisation(study: Study) -> str:
+    """What pruning at initialisation leaves of the dense accuracy, by criterion."""
+    texts = []
+    for criterion in ("magnitude", "gradient"):
+        sample = accuracy_share(study.evidence, "bottleneck", criterion, 0.5, "first")  # type: ignore[arg-type]
+        if sample.values:
+            share = interval(100 * value for value in sample.values.values())
+            texts.append(f"{wording.amount(share, ' %', 0)} by {criterion}")
+    return f"**{study.profile.title}**: {wording.listed(texts)}." if texts else ""
+
+
+def _audit(book: Path) -> str:
+    if not (book / "networks.yaml").is_file():
+        return NONE
+    found = Counter(check.verdict for check in audit.checks(book))
+    held = found.total() - found["implied"] - found["cannot be recomputed"]
+    return (
+        f"Of {held} printed numbers and statements that can be worked out anew from other ones of the "
+        f"paper, {found['comes out']} come out, {found['only with another input']} only with another input "
+        f"than the one named, and {found['does not come out']} do not."
+    )

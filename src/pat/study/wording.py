@@ -1,0 +1,58 @@
+"""Sentences with a number in them: what differs from what, by how much, and how sure that is."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from pat.study.analysis.intervals import Interval, interval
+
+NOT_RUN = "The store has no runs that this chapter's finding could be drawn from."
+
+
+def difference(values: Iterable[float], more: str, less: str, unit: str = " points", digits: int = 1) -> str:
+    """Which way a difference goes: ``gains 1.2 points [0.4, 2.0]``, and whether it may be none.
+
+    Args:
+        values: one a seed.
+        more, less: what is said where the mean is above and below zero, with a place for the number (``{}``),
+            which is positive in both.
+        unit: with its space, as it follows the number.
+        digits: after the point.
+
+    Raises:
+        ValueError: without values.
+    """
+    found = interval(values)
+    side = found if found.mean >= 0 else _turned(found)
+    text = (more if found.mean >= 0 else less).format(amount(side, unit, digits))
+    if found.low is not None and found.high is not None and found.low <= 0 <= found.high:
+        text += " (or nothing)"
+    return text
+
+
+def amount(found: Interval, unit: str = " points", digits: int = 1) -> str:
+    """``1.2 points [0.4, 2.0]``, with a real minus, and none before a zero."""
+    return re.sub(r"-(?=0(\.0*)?(?![.\d]))", "", found.text(digits, unit)).replace("-", "−")
+
+
+def seeds(samples: Iterable[Sequence[int] | Iterable[int]]) -> str:
+    """``12 seeds``: the fewest behind any of the numbers."""
+    return many(min((len(set(sample)) for sample in samples), default=0), "seed")
+
+
+def many(n: int, what: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def listed(texts: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def percent(ratio: float) -> str:
+    return f"{100 * ratio:g} %"
+
+
+def _turned(found: Interval) -> Interval:
+    low, high = (None if end is None else -end for end in (found.high, found.low))
+    return Interval(-found.mean, low, high, found.n)
