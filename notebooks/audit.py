@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Audit: do the paper's numbers follow from its own?
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 # Every chapter has these two; no scale and no run changes this one.
 profile = "digits"
 store = "runs"

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # In-training methods: pruning-aware training and PruneTrain
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
@@ -46,7 +46,7 @@ runs = analysis.runs_table(records)
 compared = analysis.rivals_table([*records, *second], scale)
 network = scale.architectures[0]
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% [markdown]

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Lottery tickets: the same masks on earlier weights
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
@@ -37,7 +37,7 @@ with progress.in_notebook() as bar:
 runs = analysis.runs_table(records)
 tickets = analysis.tickets_table(records)
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% [markdown]

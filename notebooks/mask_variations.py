@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Other masks: the structure, or the channels?
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
@@ -39,7 +39,7 @@ beside = [found for spec in analysis.trained_beside(records) if (found := opened
 runs = analysis.runs_table(records)
 masks = analysis.variations_table([*records, *beside])
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% [markdown]

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Oracle sweep: accuracy against the pruning epoch
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
@@ -41,7 +41,7 @@ policies = analysis.regrets(records, scale, preset)
 bottleneck = scale.architectures[0]
 networks = [name for name in scale.architectures if name in set(runs["architecture"])]
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened), ratio)}"))
 
 # %% [markdown]

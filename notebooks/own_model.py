@@ -20,7 +20,7 @@
 # around `pat` it uses only the drawing of a figure. At the end it takes EPI alone, for a loop that prunes in another
 # way, and shows a model that is refused.
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile = "digits"
 store = "runs"
 epochs = 40

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Policies: who decides when to prune, and what it costs
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
@@ -44,7 +44,7 @@ everything = [record for name, own in found.items() if name != "window" for reco
 regrets = analysis.regrets(records, scale, grid)
 paper = Paper.read()
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% [markdown]

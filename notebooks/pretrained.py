@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Pre-trained networks: prune during training, or after it?
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
@@ -38,7 +38,7 @@ with progress.in_notebook() as bar:
 runs = analysis.runs_table(records)
 compared = analysis.pretrained_table(records)
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% [markdown]

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Speed and cost: what pruning early saves
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
@@ -49,7 +49,7 @@ runs = analysis.speed_table(records, scale, speeds)
 network, paper = scale.architectures[0], Paper.read()
 main = scale.preset(preset).latency.weights[0]
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% [markdown]

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Structure stability: does EPI settle, and what else would say so?
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile = "digits"
 store = "runs"
 preset = "quick"
@@ -45,7 +45,7 @@ triggers = analysis.trigger_table(records, scale, preset)
 bottleneck = scale.architectures[0]
 first = next(record for record in dense if record.spec.architecture == bottleneck)
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% [markdown]

@@ -30,8 +30,9 @@ def difference(values: Iterable[float], more: str, less: str, unit: str = " poin
 
 
 def amount(found: Interval, unit: str = " points", digits: int = 1) -> str:
-    """``1.2 points [0.4, 2.0]``, with a real minus, and none before a zero."""
-    return re.sub(r"-(?=0(\.0*)?(?![.\d]))", "", found.text(digits, unit)).replace("-", "−")
+    """``1.2 points [0.4, 2.0]``, with a real minus, none before a zero, and brackets that do not break."""
+    text = re.sub(r"-(?=0(\.0*)?(?![.\d]))", "", found.text(digits, unit))
+    return text.replace("-", "−").replace(", ", ",\N{NO-BREAK SPACE}")
 
 
 def seeds(samples: Iterable[Sequence[int] | Iterable[int]]) -> str:

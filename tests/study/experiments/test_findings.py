@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 from test_statistics import evidence, runs
+from test_wording import spaced
 
 from pat.study import wording
 from pat.study.experiments.oracle_sweep.finding import finding as of_the_sweep
@@ -22,7 +23,7 @@ def test_without_runs_that_is_said(chapter: str) -> None:
 
 def test_the_pruning_epoch() -> None:
     records = runs({None: (90.0, 90.0), 0: (70.0, 68.0), 2: (80.0, 80.0), 8: (75.0, 85.0)})
-    assert of_the_sweep(evidence(*records)) == (
+    assert spaced(of_the_sweep(evidence(*records))) == (
         "Of `resnet8-bottleneck`, 50 % of the filters were pruned in epoch 2 of 9: with the gradient "
         "criterion pruning at initialisation instead loses 11.0 points [−1.7, 23.7] (or nothing), and "
         "pruning in epoch 8 loses 0.0 points [−63.5, 63.5] (or nothing) (2 seeds)."

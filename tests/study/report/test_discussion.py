@@ -6,6 +6,7 @@ import pytest
 from test_facts import book, claims, records, study
 from test_policies import SETTLES, block, profile, sweep_of, trunk
 from test_statistics import Shelf
+from test_wording import spaced
 
 from pat.files import paths
 from pat.study.claims.claims import Claims
@@ -33,8 +34,8 @@ def test_without_runs_the_pages_say_so(claims: Claims, book: Path) -> None:
 def test_rules_are_held_against_each_other() -> None:
     found = discussion.facts([settled()], paths.BOOK)
     (row,) = found["rules_table"]
-    assert row["Initialisation"] == "20.0 [20.0, 20.0]"
-    assert row["EPI"] == "3.0 [3.0, 3.0]"
+    assert spaced(row["Initialisation"]) == "20.0 [20.0, 20.0]"
+    assert spaced(row["EPI"]) == "3.0 [3.0, 3.0]"
     assert (
         "the lowest mean regret is that of EPI in 1, the highest that of initialisation in 1"
         in found["rules"]
@@ -49,7 +50,8 @@ def test_the_structure_left_stands_beside_the_one_watched() -> None:
 
 
 def test_what_initialisation_leaves_is_a_share_of_the_dense_accuracy(claims: Claims, book: Path) -> None:
-    assert discussion.facts([study(claims, records())], book)["scale"].endswith("75 % [73, 77] by gradient.")
+    text = discussion.facts([study(claims, records())], book)["scale"]
+    assert spaced(text).endswith("75 % [73, 77] by gradient.")
 
 
 def test_the_audit_counts_the_papers_own_numbers() -> None:

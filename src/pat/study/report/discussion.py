@@ -14,6 +14,7 @@ from pat.study.analysis.stability import one_shot_similarity
 from pat.study.claims.verdicts import Study
 from pat.study.experiments.oracle_sweep.statistics import accuracy_share
 from pat.study.experiments.policies.finding import WORDS
+from pat.study.experiments.policies.statistics import Policy
 
 NONE = "No scale has the runs for this."
 
@@ -67,7 +68,7 @@ def _watched(studies: Sequence[Study]) -> list[dict[str, str]]:
         means = own.groupby(["criterion", "ratio", "seed"])["psi"].mean()
         for criterion, part in means.groupby("criterion"):
             cells = {
-                wording.percent(float(ratio)): wording.amount(interval(values), "", 2)
+                wording.percent(float(str(ratio))): wording.amount(interval(values), "", 2)
                 for ratio, values in part.groupby("ratio")
             }
             rows.append({"Scale": study.profile.name, "Criterion": str(criterion), **cells})
@@ -95,7 +96,7 @@ def _rules(study: Study, table: pd.DataFrame) -> str:
     )
 
 
-def _told(counts: "Counter[str]") -> str:
+def _told(counts: "Counter[Policy]") -> str:
     return wording.listed([f"{WORDS[policy]} in {n}" for policy, n in counts.most_common()])
 
 
@@ -118,7 +119,7 @@ def _initialisation(study: Study) -> str:
     """What pruning at initialisation leaves of the dense accuracy, by criterion."""
     texts = []
     for criterion in ("magnitude", "gradient"):
-        sample = accuracy_share(study.evidence, "bottleneck", criterion, 0.5, "first")  # type: ignore[arg-type]
+        sample = accuracy_share(study.evidence, "bottleneck", criterion, 0.5, "first")
         if sample.values:
             share = interval(100 * value for value in sample.values.values())
             texts.append(f"{wording.amount(share, ' %', 0)} by {criterion}")

@@ -13,6 +13,8 @@ import nbformat
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _PLOTLY = "application/vnd.plotly.v1+json"
+_INJECTED = "injected-parameters"
+"""papermill's tag of the cell with the values that a notebook was run with."""
 _PROGRESS = re.compile(r"\d+%\|")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -46,7 +48,8 @@ def tidy(notebook: Any) -> list[str]:
     """Takes out of an executed notebook, in place, what does not belong on a page.
 
     Standard error (warnings, progress bars), widgets and this machine's paths go; a plotly figure
-    gets a small HTML division beside its data, so that a page needs plotly's script only once.
+    gets a small HTML division beside its data, so that a page needs plotly's script only once; the cell with
+    the parameters folds.
 
     Returns what was written to standard error, without progress bars, one entry a cell.
     """
@@ -62,6 +65,8 @@ def tidy(notebook: Any) -> list[str]:
             data = output.get("data", {})
             if _PLOTLY in data:
                 data["text/html"] = _plotly_division(data[_PLOTLY])
+        if _INJECTED in (tags := cell.metadata.get("tags", [])) and "hide-input" not in tags:
+            cell.metadata["tags"] = [*tags, "hide-input"]
     notebook.metadata.pop("widgets", None)
     for key in ("input_path", "output_path"):
         notebook.metadata.get("papermill", {}).pop(key, None)
