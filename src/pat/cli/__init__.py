@@ -2,7 +2,7 @@
 
 import typer
 
-from pat.cli import measure, notebooks, plan, scales, stores, train
+from pat.cli import measure, notebooks, plan, scales, stores, sweep, train
 
 app = typer.Typer(
     name="pat",
@@ -17,7 +17,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
 
 app.command()(train.run)
-app.command()(train.sweep)
+app.command()(sweep.sweep)
 app.command()(train.verify)
 app.command()(plan.plan)
 app.command()(stores.status)

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pat.files import paths
+
+if TYPE_CHECKING:
+    from pat.study.plan.profile import Profile as Scale
 
 BAD_INPUT = 2
 FAILED = 1
@@ -65,6 +68,21 @@ def clear_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("pat: stopped; the same command goes on from the last checkpoint", err=True)
         raise typer.Exit(130) from None
+
+
+def deadline_of(budget: str | None) -> float | None:
+    """A command's budget counts from its start."""
+    from pat.study.runs.budget import deadline_in, process_age, seconds
+
+    return None if budget is None else deadline_in(seconds(budget) - process_age())
+
+
+def profile_of(name: str, device: str | None) -> "Scale":
+    """The profile of that name, on a kind of device if one is given."""
+    from pat.study.plan.profile import load_profile
+
+    chosen = load_profile(name)
+    return chosen if device is None else chosen.model_copy(update={"device": str(device)})
 
 
 def _one_line(error: Exception) -> str:

@@ -1,10 +1,8 @@
-"""Commands that train: one run, or a sweep of many."""
+"""Commands that train one run: a new one, or one of a record anew."""
 
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,12 +15,13 @@ from pat.cli.options import (
     Budget,
     DataFolder,
     Graphs,
-    Jobs,
     OnDevice,
     Profile,
     StoreFolder,
     Workers,
     clear_errors,
+    deadline_of,
+    profile_of,
 )
 from pat.cli.show import print_record
 from pat.files import paths
@@ -90,8 +89,8 @@ def run(
     from pat.study.store.stores import Busy
 
     with clear_errors():
-        until = _deadline(budget)
-        chosen = _profile(profile, device)
+        until = deadline_of(budget)
+        chosen = profile_of(profile, device)
         given = {"epoch": prune_epoch, "threshold": threshold, **_settings(settings or [])}
         options = {name: value for name, value in given.items() if value is not None}
         spec = _specified(chosen, architecture, criterion, ratio, policy, method, options, seed)
@@ -121,46 +120,6 @@ def run(
         print_record(record, console)
     if record.status == "failed":
         raise typer.Exit(FAILED)
-
-
-def _deadline(budget: str | None) -> float | None:
-    """A command's budget counts from its start."""
-    from pat.study.runs.budget import deadline_in, process_age, seconds
-
-    return None if budget is None else deadline_in(seconds(budget) - process_age())
-
-
-def _profile(name: str, device: str | None) -> "Scale":
-    from pat.study.plan.profile import load_profile
-
-    chosen = load_profile(name)
-    return chosen if device is None else chosen.model_copy(update={"device": str(device)})
-
-
-def _part(chosen: "Scale", preset: str, text: str) -> "Scale":
-    """The profile with the seeds of ``--seeds`` alone, of which the preset must have some."""
-    part = chosen.of_seeds(_seeds(text))
-    settings = part.experiments.get(preset)
-    if part.sweeps.get(settings.sweep if settings else preset) == ():
-        raise ValueError(f"preset {preset!r} of profile {chosen.name!r} has none of the seeds {text}")
-    return part
-
-
-def _seeds(text: str) -> list[int]:
-    """What ``--seeds 3-6,9`` says.
-
-    Raises:
-        ValueError: for another form.
-    """
-    if not re.fullmatch(r"\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*", text):
-        raise ValueError(f"--seeds takes seeds and ranges of them, such as 3-6,9, got {text!r}")
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if len(range(int(first), int(last or first) + 1)) not in range(1, 10_001):
-            raise ValueError(f"--seeds: expected a range that ascends, of at most 10000 seeds, got {part!r}")
-        found += range(int(first), int(last or first) + 1)
-    return found
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, Any]:
@@ -224,77 +183,6 @@ def _specified(
     return chosen.spec(
         **of_run, criterion=criterion, ratio=ratio, policy=chosen.policy(when, criterion, options)
     )
-
-
-def sweep(
-    profile: Profile = "digits",
-    preset: Annotated[
-        str, typer.Option(help="Named sweep, or preset of experiments, of the profile.")
-    ] = "study",
-    experiment: Annotated[
-        str | None,
-        typer.Option(help="Another experiment than the oracle sweep, such as tickets; 'all' for each."),
-    ] = None,
-    store: StoreFolder = paths.STORE,
-    data: DataFolder = paths.DATA,
-    jobs: Jobs = 2,
-    workers: Workers = 0,
-    device: OnDevice = None,
-    budget: Budget = None,
-    seeds: Annotated[
-        str | None, typer.Option(help="A part of its seeds, such as 3-6,9: the rest runs elsewhere.")
-    ] = None,
-    graphs: Graphs = True,
-) -> None:
-    """Train all runs of an oracle sweep, or of another experiment, that the store lacks.
-
-    Each dense run is trained once; runs that prune at epoch p continue its checkpoint. With --budget the most
-    decisive runs come first, EPI's own among them, and none begins that does not end in time.
-    """
-    from pat.study import experiments
-    from pat.study.experiments.oracle_sweep.order import most_decisive_first, seed_by_seed
-    from pat.study.runs import progress
-    from pat.study.runs.budget import OutOfTime
-    from pat.study.runs.sweep import How, RunsLost, WorkerLost
-    from pat.study.runs.sweep import sweep as start
-    from pat.study.store import open_store
-
-    with clear_errors():
-        until = _deadline(budget)
-        chosen, target, console = _profile(profile, device), open_store(store), Console()
-        chosen = chosen if seeds is None else _part(chosen, preset, seeds)
-        with progress.of_sweep(console) as bar:
-            how = How(
-                jobs=jobs,
-                data=data,
-                workers=workers,
-                on_progress=bar,
-                on_wait=bar.waiting,
-                deadline=until,
-                graphs=graphs,
-            )
-            try:
-                if experiment is None and until is not None:
-                    how = replace(how, order=most_decisive_first(chosen))
-                    records = start(seed_by_seed(chosen.sweep(preset)), target, how)
-                elif experiment is None:
-                    records = start(chosen.sweep(preset), target, how)
-                else:
-                    names = experiments.names(chosen, preset) if experiment == "all" else [experiment]
-                    runs = [experiments.run(name, chosen, preset, target, how) for name in names]
-                    records = list({r.id: r for part in runs for r in part}.values())
-            except OutOfTime as cut:
-                console.print(f"{cut}", soft_wrap=True)
-                raise typer.Exit from None
-            except (RunsLost, WorkerLost) as error:
-                typer.echo(f"pat: {error}", err=True)
-                raise typer.Exit(FAILED) from None
-        failed = [record for record in records if record.status == "failed"]
-        console.print(f"{len(records)} runs in {store}, {bar.trained} trained now, {len(failed)} failed")
-        for record in failed:
-            console.print(f"  {record.spec.title}: {record.reason}", soft_wrap=True)
-    if failed:
-        raise typer.Exit(FAILED)
 
 
 def verify(

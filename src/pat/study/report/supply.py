@@ -21,7 +21,7 @@ from pat.files import paths
 
 DISTRIBUTION = "pruning-aware-training"
 
-PARTS = ("method", "study", "book", "lightning", "log", "dev")
+PARTS = ("method", "study", "book", "lightning", "log", "sweep", "dev")
 """Who needs a dependency. The method is for everybody, the others are extras."""
 
 PURPOSES = {
@@ -52,6 +52,7 @@ PURPOSES = {
     "pytest": "runs the tests",
     "pytest-xdist": "runs them on several cores",
     "pyyaml": "profiles, manifests and claims",
+    "ray": "runs on the nodes of a cluster",
     "rich": "tables and progress on the command line",
     "ruff": "lint and format",
     "safetensors": "the file format of pruned models and checkpoints",

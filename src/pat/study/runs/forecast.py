@@ -7,8 +7,8 @@ from statistics import fmean
 from pat.study.plan.spec import AtEpoch, Spec
 from pat.study.runs.budget import dense_key, pruned_key
 from pat.study.runs.building import check_device
-from pat.study.runs.sweep import Trunk, plan
 from pat.study.runs.trials import Source, Times, Trials
+from pat.study.runs.trunks import Trunk, plan
 from pat.study.store import AnyStore, Store
 from pat.study.store.record import record_text
 

@@ -1,10 +1,11 @@
 """Sweeps: many specs, each dense trunk trained once, branches from its checkpoints, in several processes."""
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,6 +13,7 @@ from pat.files import paths
 from pat.files.atomic import storage_problem
 from pat.study.plan.spec import Spec
 from pat.study.runs.budget import OutOfTime, Pace, time_left
+from pat.study.runs.trunks import Trunk, plan
 from pat.study.runs.watcher import Watcher
 from pat.study.runs.workers import executor
 from pat.study.store import AnyStore, Store
@@ -32,26 +34,6 @@ class WorkerLost(RuntimeError):
 
 class RunsLost(RuntimeError):
     """Some runs ended with an error that is no result; those that do not start from one are done."""
-
-
-@dataclass
-class Trunk:
-    """A dense run and what hangs on it.
-
-    Attributes:
-        spec: the dense run.
-        wanted: whether its own record was asked for.
-        branches: pruned runs that start from its checkpoints.
-    """
-
-    spec: Spec
-    wanted: bool = False
-    branches: list[Spec] = field(default_factory=list)
-
-    def keep(self, store: Store) -> list[int]:
-        """Checkpoints that unfinished branches will start from."""
-        waiting = [b for b in self.branches if store.record(b) is None and not store.checkpoints(b)]
-        return sorted({epochs for branch in waiting for epochs in branch.needs})
 
 
 @dataclass(frozen=True)
@@ -83,7 +65,9 @@ class How:
     """How a sweep is run; no result depends on it.
 
     Attributes:
-        jobs: processes; one run is always trained by one, and a single job by this one.
+        jobs: runs at a time, each in a process of its own; a single job is trained by this one.
+        pool: where they are trained, if not here: so many at a time as ``jobs`` says, see
+            :class:`pat.study.runs.cluster.Cluster`.
         data: root of the data sets.
         workers: processes a run that decode images of data sets too large for memory.
         on_progress: called after every run that was missing.
@@ -98,6 +82,7 @@ class How:
     """
 
     jobs: int = 1
+    pool: Executor | None = None
     data: Path = paths.DATA
     workers: int = 0
     on_progress: Callable[[Progress], None] = lambda progress: None
@@ -113,18 +98,6 @@ class How:
 
 ALONE = How()
 """One run after the other, in this process."""
-
-
-def plan(specs: Iterable[Spec]) -> list[Trunk]:
-    """Group runs by the dense run they share."""
-    trunks: dict[str, Trunk] = {}
-    for spec in dict.fromkeys(specs):
-        trunk = trunks.setdefault(spec.trunk.id, Trunk(spec.trunk))
-        if spec == spec.trunk:
-            trunk.wanted = True
-        else:
-            trunk.branches.append(spec)
-    return list(trunks.values())
 
 
 def sweep(specs: Sequence[Spec], store: AnyStore, how: How = ALONE) -> list[Record]:
@@ -220,7 +193,8 @@ class _Sweep:
 
     def train(self) -> None:
         """Train them all, or as many as the deadline allows; raises what :func:`sweep` does."""
-        with executor(self._how.jobs) as pool:
+        given = self._how.pool
+        with executor(self._how.jobs) if given is None else nullcontext(given) as pool:
             try:
                 for job, future in self._as_they_end(pool):
                     try:
@@ -292,7 +266,10 @@ class _Sweep:
         how = self._how
         options = {"data": how.data, "workers": how.workers, "deadline": how.deadline, "graphs": how.graphs}
         options |= {"keep": job.keep(self._store), "wait": False}
-        return pool.submit(_run, run, job.spec, self._store, options)
+        until = None
+        if how.pool is not None and how.deadline is not None:
+            until = time.time() + time_left(how.deadline)
+        return pool.submit(_run, run, job.spec, self._store, options, until)
 
     def _as_they_end(self, pool: Executor) -> Iterator[tuple[_Job, Future[_Ended]]]:
         """Jobs as they end, started in the order of what is ready, so many at a time; more may be put there.
@@ -341,7 +318,16 @@ def _tell(lost: Sequence[tuple[_Job, Exception]]) -> NoReturn:
     ) from cause
 
 
-def _run(run: Callable[..., Record], spec: Spec, store: Store, options: Mapping[str, Any]) -> _Ended:
+def _run(
+    run: Callable[..., Record],
+    spec: Spec,
+    store: Store,
+    options: Mapping[str, Any],
+    until: float | None = None,
+) -> _Ended:
+    """A run, and the time around its epochs; ``until`` is the deadline on the clock that machines share."""
+    if until is not None:
+        options = {**options, "deadline": time.monotonic() + until - time.time()}
     begun: list[Spec] = []
     epochs: list[float] = []
     begin = time.perf_counter()
