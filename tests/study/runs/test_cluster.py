@@ -21,9 +21,7 @@ from pat.study.store import Store
 
 pytest.importorskip("ray")
 
-SPECS = [
-    spec for seed in (0, 1) for spec in (dense(seed=seed), *(pruned(epoch, seed=seed) for epoch in EPOCHS))
-]
+SPECS = [dense(), *(pruned(epoch) for epoch in EPOCHS)]
 
 
 @pytest.fixture(scope="module")
