@@ -79,44 +79,53 @@ def run(
 ) -> None:
     """Train one network, pruning it on the way, and keep its record.
 
-    A finished run is not run again; an interrupted one goes on from its last checkpoint.
+    A finished run is not run again; an interrupted one goes on from its last checkpoint. Processes that
+    torchrun starts train it together, each on its share of every batch.
     """
     from pat.study.runs import curves, progress
     from pat.study.runs.budget import OutOfTime
     from pat.study.runs.building import check
+    from pat.study.runs.run import follow
     from pat.study.runs.run import run as start
     from pat.study.store import Published, open_store
     from pat.study.store.stores import Busy
+    from pat.training.ranks import joined
 
-    with clear_errors():
+    with clear_errors(), ExitStack() as shown:
         until = deadline_of(budget)
         chosen = profile_of(profile, device)
         given = {"epoch": prune_epoch, "threshold": threshold, **_settings(settings or [])}
         options = {name: value for name, value in given.items() if value is not None}
         spec = _specified(chosen, architecture, criterion, ratio, policy, method, options, seed)
+        ranks = shown.enter_context(joined(chosen.device))
+        if ranks.rank:
+            try:
+                return follow(spec, ranks, data=data, workers=workers)
+            except OutOfTime:
+                raise typer.Exit from None
         target = open_store(store)
         if isinstance(target, Published):
             raise ValueError(f"{store} holds published records; name another --store to train into")
         console = Console()
         if target.record(spec) is None:
-            check(spec, data, workers)
+            check(spec, data, workers, ranks)
             target.check_writable()
         else:
             console.print(f"nothing to train: {store} has this run's record", soft_wrap=True)
-        with ExitStack() as shown:
-            watcher = shown.enter_context(progress.of_run(spec, console))
-            if log is not None:
-                watcher = shown.enter_context(curves.to_tensorboard(spec, store, watcher))
-            how: dict[str, Any] = {"data": data, "workers": workers, "watcher": watcher}
-            how |= {"deadline": until, "graphs": graphs}
-            try:
-                record = start(spec, target, wait=False, **how)
-            except Busy as busy:
-                console.print(f"{busy}; waiting for it", soft_wrap=True)
-                record = start(spec, target, **how)
-            except OutOfTime as cut:
-                console.print(f"{cut}; the same command goes on", soft_wrap=True)
-                raise typer.Exit from None
+        watcher = shown.enter_context(progress.of_run(spec, console))
+        if log is not None:
+            watcher = shown.enter_context(curves.to_tensorboard(spec, store, watcher))
+        how: dict[str, Any] = {"data": data, "workers": workers, "watcher": watcher}
+        how |= {"deadline": until, "graphs": graphs, "ranks": ranks}
+        try:
+            record = start(spec, target, wait=False, **how)
+        except Busy as busy:
+            console.print(f"{busy}; waiting for it", soft_wrap=True)
+            record = start(spec, target, **how)
+        except OutOfTime as cut:
+            console.print(f"{cut}; the same command goes on", soft_wrap=True)
+            raise typer.Exit from None
+        shown.close()
         print_record(record, console)
     if record.status == "failed":
         raise typer.Exit(FAILED)

@@ -18,6 +18,7 @@ from pat.training.data import ImageDataset
 from pat.training.data.draws import generator_for
 from pat.training.data.manifest import SplitName
 from pat.training.epoch import Epoch
+from pat.training.ranks import ALONE, Ranks
 from pat.training.recipe import Recipe
 from pat.training.step import Capture, Step
 from pat.training.tracking import StabilityTracker
@@ -67,6 +68,8 @@ class Trainer:
         on_step: told (epoch, step, steps of the epoch) after every minibatch.
         capture: makes graphs of forward and backward passes, see :class:`~pat.training.step.Step`; None for
             the plain passes.
+        ranks: the processes that train it together; every one has a trainer of equal settings, and all end
+            alike.
     """
 
     model: nn.Module
@@ -79,6 +82,7 @@ class Trainer:
     on_epoch: Callable[[Epoch], None] = lambda log: None
     on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None
     capture: Capture | None = None
+    ranks: Ranks = ALONE
     history: list[Epoch] = field(default_factory=list)
     scores: dict[str, list[Tensor]] = field(default_factory=dict)
 
@@ -92,10 +96,11 @@ class Trainer:
         self.example = torch.zeros(shape, device=self.device)
         self.dense_cost = cost.measure(self.model, self.example)
         self._steps_per_epoch = data.steps_per_epoch(recipe.batch_size, recipe.slices)
-        self.pruner = self.make_pruner(self.model, self.optimizer, self.example, self._steps_per_epoch)
+        called = self.ranks.wrap(self.model)
+        self.pruner = self.make_pruner(called, self.optimizer, self.example, self._steps_per_epoch)
         self.tracker = self.make_tracker(self.pruner) if self.make_tracker else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
-        self.step = Step(self.model, recipe, self.scaler, self.device, self.capture)
+        self.step = Step(called, recipe, self.scaler, self.device, self.capture)
         self.next_epoch = self.start_epoch
 
     def train(
@@ -211,6 +216,7 @@ class Trainer:
             epoch=epoch,
             augment=recipe.augment,
             slices=recipe.slices,
+            share=self.ranks.share,
         )
         for step, (images, labels) in enumerate(batches):
             # Draws inside the model are a function of (seed, epoch, step), so that a branch repeats them;
@@ -224,13 +230,20 @@ class Trainer:
             self.pruner.after_step()
             seen += len(labels)
             last = step + 1 == steps
-            if (last or (step + 1) % _STEPS_BETWEEN_CHECKS == 0) and not bool(totals[0].isfinite()):
-                raise TrainingFailed(
-                    f"the loss is {float(totals[0])} in epoch {epoch}, within steps up to {step + 1} "
-                    f"of {steps}, at learning rate {self.recipe.rate(epoch):g}"
-                )
+            if last or (step + 1) % _STEPS_BETWEEN_CHECKS == 0:
+                loss = float(self.ranks.total(totals[0]))
+                if not math.isfinite(loss):
+                    raise TrainingFailed(
+                        f"the loss is {loss} in epoch {epoch}, within steps up to {step + 1} "
+                        f"of {steps}, at learning rate {self.recipe.rate(epoch):g}"
+                    )
             self.on_step(epoch, step + 1, steps)
-        loss_sum, correct_sum = totals.tolist()
+        return self._means(totals, seen)
+
+    def _means(self, totals: Tensor, images: int) -> tuple[float, float]:
+        """Mean loss and accuracy in percent, from every rank's sums over its images."""
+        sums = self.ranks.total(torch.cat([totals, totals.new_tensor([images])]))
+        loss_sum, correct_sum, seen = sums.tolist()
         return loss_sum / seen, 100 * correct_sum / seen
 
     def _reseed(self, seed: int) -> None:
@@ -249,18 +262,19 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self, split: SplitName, images: int | None = None) -> tuple[float, float]:
         """Mean cross-entropy (without smoothing) and accuracy in percent over a split or part of it."""
+        self.ranks.agree_on_buffers(self.model)
         self.model.eval()
         totals = torch.zeros(2, device=self.device, dtype=torch.float64)
         size = 0
-        for pictures, labels in self.dataset.eval_batches(split, batch_size=500, images=images):
+        batches = self.dataset.eval_batches(split, batch_size=500, images=images, share=self.ranks.share)
+        for pictures, labels in batches:
             size += len(labels)
             with self.step.autocast():
                 output = self.model(self.step.arranged(pictures))
             loss = F.cross_entropy(output.float(), labels, reduction="sum")
             correct = (output.argmax(1) == labels).sum()
             totals += torch.stack([loss.double(), correct.double()])
-        loss_sum, correct_sum = totals.tolist()
-        return loss_sum / size, 100 * correct_sum / size
+        return self._means(totals, size)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a run needs to go on after its last finished epoch."""

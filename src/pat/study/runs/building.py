@@ -16,20 +16,27 @@ from pat.study.plan.spec import Spec
 from pat.study.runs.watcher import SILENT, Watcher
 from pat.training import models
 from pat.training.data import ImageDataset, load_manifest, open_dataset
+from pat.training.ranks import ALONE, Ranks
 from pat.training.step import cuda_graph
 from pat.training.tracking import StabilityTracker
 from pat.training.trainer import Trainer
 
 
-def check(spec: Spec, data: Path = paths.DATA, workers: int = 0) -> None:
+def check(spec: Spec, data: Path = paths.DATA, workers: int = 0, ranks: Ranks = ALONE) -> None:
     """Find out before any training whether a run can start.
 
     Raises:
-        ValueError: for an unknown dataset or architecture, changed or missing data, or a model whose
-            channels cannot be followed.
+        ValueError: for an unknown dataset or architecture, changed or missing data, a model whose channels
+            cannot be followed, or a run that so many ranks cannot share.
     """
     check_device(spec)
     dataset = open_data(spec, data, workers)
+    if ranks.world > 1:
+        if spec.method is not None:
+            raise ValueError(
+                f"method {spec.method.name!r} is trained by one process, not by {ranks.world} ranks"
+            )
+        dataset.check_share(spec.recipe.batch_size, ranks.share)
     with torch.random.fork_rng():
         try:
             build_trainer(spec, dataset, SILENT, start_epoch=0)
@@ -72,7 +79,13 @@ def _opened(name: str, checksum: str, root: Path, device: str, workers: int) -> 
 
 
 def build_trainer(
-    spec: Spec, dataset: ImageDataset, watcher: Watcher, start_epoch: int, *, graphs: bool = True
+    spec: Spec,
+    dataset: ImageDataset,
+    watcher: Watcher,
+    start_epoch: int,
+    *,
+    graphs: bool = True,
+    ranks: Ranks = ALONE,
 ) -> Trainer:
     """The network of a run, freshly initialised, with what prunes it, ready to be trained from an epoch on.
 
@@ -138,6 +151,7 @@ def build_trainer(
         on_epoch=lambda log: watcher.on_epoch(spec, log),
         on_step=lambda epoch, step, steps: watcher.on_step(spec, epoch, step, steps),
         capture=cuda_graph if graphs and spec.device == "cuda" else None,
+        ranks=ranks,
     )
 
 

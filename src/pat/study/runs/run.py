@@ -13,7 +13,7 @@ from pat import cost
 from pat.files import paths
 from pat.saved import save_pruned
 from pat.study.plan.spec import Spec
-from pat.study.runs.budget import Saving
+from pat.study.runs.budget import OutOfTime, Saving
 from pat.study.runs.building import build_trainer, open_data
 from pat.study.runs.transplant import (
     first_epoch,
@@ -30,6 +30,7 @@ from pat.study.store.speeds import final_structure
 from pat.training import checkpoint
 from pat.training.data import ImageDataset
 from pat.training.epoch import finite
+from pat.training.ranks import ALONE, Ranks
 from pat.training.repeatable import repeatable
 from pat.training.trainer import Outcome, Trainer, TrainingFailed
 
@@ -48,6 +49,7 @@ def run(
     watcher: Watcher = SILENT,
     deadline: float | None = None,
     graphs: bool = True,
+    ranks: Ranks = ALONE,
 ) -> Record:
     """Bring a run to its end: nothing if it has a record, else from its last checkpoint.
 
@@ -66,6 +68,7 @@ def run(
         watcher: told of progress.
         deadline: stop before the epoch that would not end by then, on :func:`time.monotonic`'s clock.
         graphs: let an accelerator capture a network's passes, see :class:`pat.training.step.Step`.
+        ranks: the processes that train it, of which this is the first; the others :func:`follow`.
 
     Returns:
         The record; a failed run's has the reason.
@@ -76,11 +79,13 @@ def run(
         OutOfTime: if the deadline cut it, after a checkpoint.
     """
     if not keep and (found := store.record(spec)) is not None:
+        ranks.told(None)
         return found  # without the lock, which a store that is only read does not give
     with store.lock(spec, wait=wait):
         found = store.record(spec)
         missing = [epochs for epochs in keep if store.load_checkpoint(spec, epochs) is None]
         if found is not None and not missing:
+            ranks.told(None)
             return found
         kept = frozenset(keep)
         if found is not None:  # what a finished run still has was kept on purpose: others start from it
@@ -90,7 +95,7 @@ def run(
         try:
             devices = range(torch.cuda.device_count())
             with torch.random.fork_rng(devices=devices), repeatable(spec.device) as varying:
-                around = _Around(data, workers, branch, watcher, deadline, graphs, varying)
+                around = _Around(data, workers, branch, watcher, deadline, graphs, varying, ranks)
                 return _train(spec, store, around, kept, missing, found)
         finally:
             torch.set_num_threads(threads)
@@ -108,6 +113,7 @@ class _Around:
     deadline: float | None
     graphs: bool
     varying: Collection[str]
+    ranks: Ranks = ALONE
 
     def options(self) -> dict[str, Any]:
         """The same for another run."""
@@ -118,7 +124,8 @@ class _Around:
         return open_data(spec, self.data, self.workers)
 
     def trainer(self, spec: Spec, dataset: ImageDataset, start_epoch: int) -> Trainer:
-        return build_trainer(spec, dataset, self.watcher, start_epoch, graphs=self.graphs)
+        graphs = self.graphs and self.ranks.world == 1  # a graph would hold what ranks send each other
+        return build_trainer(spec, dataset, self.watcher, start_epoch, graphs=graphs, ranks=self.ranks)
 
 
 def _train(
@@ -137,7 +144,8 @@ def _train(
         for_all = spec.needs | set(store.checkpoints(spec.trunk))  # others start from those
         run(spec.trunk, store, keep=for_all, **around.options())
     begin = time.perf_counter()
-    trainer, trunk, spent = _start(spec, store, dataset, last, around)
+    beginning: _Beginning = around.ranks.told(_beginning(spec, store, last, around))
+    trainer, trunk, spent = _begun(beginning, spec, dataset, around), beginning.trunk, beginning.spent
     penalise_latency(spec, trainer, store)
 
     def seconds() -> float:
@@ -151,7 +159,12 @@ def _train(
         store.clean(spec, keep | set(store.checkpoints(spec)[-_KEEP_LAST:]))
 
     def after_epoch(current: Trainer) -> None:
-        saving.after(current.next_epoch, lambda: save(current))
+        try:
+            saving.after(current.next_epoch, lambda: save(current))
+        except BaseException as end:
+            around.ranks.told(f"rank 0 stopped: {end}")
+            raise
+        around.ranks.told(None)
 
     reason, outcome = None, None
     try:
@@ -163,7 +176,7 @@ def _train(
         reason = str(failure)
     if found is not None:
         return found
-    record = _record(spec, trainer, trunk, outcome, reason, seconds(), around.varying)
+    record = _record(spec, trainer, trunk, outcome, reason, seconds(), around)
     if outcome is not None:
         save_pruned(trainer.model, store.folder(spec) / "model.safetensors", _notes(spec, record))
     if trainer.scores:
@@ -183,30 +196,86 @@ def _notes(spec: Spec, record: Record) -> dict[str, str]:
     return notes | ({} if left is None else {"structure": json.dumps(left)})
 
 
-def _start(
-    spec: Spec, store: Store, dataset: ImageDataset, last: int, around: _Around
-) -> tuple[Trainer, str | None, float]:
-    """A trainer ready to go on: from its own latest checkpoint of at most ``last`` epochs, else from the
-    trunk's, else from scratch."""
+@dataclass(frozen=True)
+class _Beginning:
+    """From where a run is trained: all that another rank needs to begin alike.
+
+    Attributes:
+        epoch: the trainer's first.
+        state: of a checkpoint; None from scratch.
+        own: whether that is the run's; if not, its weights and optimizer are a trunk's.
+        trunk: whose weights it starts from.
+        spent: seconds of the run so far.
+    """
+
+    epoch: int = 0
+    state: Any = None
+    own: bool = False
+    trunk: str | None = None
+    spent: float = 0.0
+
+
+def _beginning(spec: Spec, store: Store, last: int, around: _Around) -> _Beginning:
+    """The run's own latest checkpoint of at most ``last`` epochs, else the trunk's, else nothing."""
     for epochs in reversed([epochs for epochs in store.checkpoints(spec) if epochs <= last]):
         state: Any = store.load_checkpoint(spec, epochs)
         if state is not None:
             start = 0 if state["trunk"] is None else first_epoch(spec)
-            trainer = around.trainer(spec, dataset, start)
-            trainer.load_state_dict(state)
-            return trainer, state["trunk"], state["seconds"]
+            return _Beginning(start, state, True, state["trunk"], state["seconds"])
     epoch = first_epoch(spec)
     if spec.pretrained:
-        trainer = around.trainer(spec, dataset, 0)
-        trainer.model.load_state_dict(trunk_state(spec, store, spec.recipe.epochs)["model"])
-        return trainer, spec.trunk.id, 0.0
+        return _Beginning(0, trunk_state(spec, store, spec.recipe.epochs), trunk=spec.trunk.id)
     if epoch and (around.branch or transplanted(spec)):
         state = store.load_checkpoint(spec.trunk, epoch)
         if state is not None:
-            trainer = around.trainer(spec, dataset, epoch)
-            trainer.load_weights(state)
-            return trainer, spec.trunk.id, 0.0
-    return around.trainer(spec, dataset, 0), spec.trunk.id if transplanted(spec) else None, 0.0
+            return _Beginning(epoch, state, trunk=spec.trunk.id)
+    return _Beginning(trunk=spec.trunk.id if transplanted(spec) else None)
+
+
+def _begun(beginning: _Beginning, spec: Spec, dataset: ImageDataset, around: _Around) -> Trainer:
+    """A trainer ready to go on from there."""
+    trainer = around.trainer(spec, dataset, beginning.epoch)
+    if beginning.state is None:
+        return trainer
+    if beginning.own:
+        trainer.load_state_dict(beginning.state)
+    elif spec.pretrained:
+        trainer.model.load_state_dict(beginning.state["model"])
+    else:
+        trainer.load_weights(beginning.state)
+    return trainer
+
+
+def follow(
+    spec: Spec, ranks: Ranks, *, data: Path = paths.DATA, workers: int = 0, watcher: Watcher = SILENT
+) -> None:
+    """Train what rank 0 :func:`run`s, on another share of every batch; rank 0 keeps checkpoints and record.
+
+    Args:
+        spec: the same as rank 0's.
+        ranks: this process among the others.
+        data, workers: see :func:`run`.
+        watcher: told of progress.
+
+    Raises:
+        OutOfTime: if rank 0 stopped before the end.
+    """
+    beginning = ranks.told()
+    if beginning is None:  # it has the record
+        return
+    torch.set_num_threads(spec.threads)
+
+    def after_epoch(current: Trainer) -> None:
+        if (stopped := ranks.told()) is not None:
+            raise OutOfTime(stopped)
+
+    with repeatable(spec.device) as varying:
+        around = _Around(data, workers, True, watcher, None, False, varying, ranks)
+        dataset = around.dataset(spec)
+        try:
+            _begun(beginning, spec, dataset, around).train(after_epoch=after_epoch)
+        except TrainingFailed:
+            return  # so it did on rank 0, which records it
 
 
 def _record(
@@ -216,7 +285,7 @@ def _record(
     outcome: Outcome | None,
     reason: str | None,
     seconds: float,
-    varying: Collection[str],
+    around: _Around,
 ) -> Record:
     layers = trainer.tracker.layers() if trainer.tracker else []
     result = None
@@ -241,7 +310,13 @@ def _record(
         history=tuple(trainer.history),
         result=result,
         cost=costs,
-        provenance=provenance(seconds=seconds, device=spec.device, command=command(), varying=varying),
+        provenance=provenance(
+            seconds=seconds,
+            device=spec.device,
+            command=command(),
+            varying=around.varying,
+            ranks=around.ranks.world,
+        ),
     )
 
 

@@ -177,8 +177,10 @@ def _unknown_name(error: ValidationError) -> UnknownName | None:
     return next((cause for cause in causes if isinstance(cause, UnknownName)), None)
 
 
-def provenance(*, seconds: float, device: str, command: str, varying: Iterable[str] = ()) -> Provenance:
-    """The present environment."""
+def provenance(
+    *, seconds: float, device: str, command: str, varying: Iterable[str] = (), ranks: int = 1
+) -> Provenance:
+    """The present environment; of a run that several ranks trained, with their number."""
     versions = {name: metadata.version(name) for name in _PACKAGES}
     return Provenance(
         commit=_commit(),
@@ -187,7 +189,7 @@ def provenance(*, seconds: float, device: str, command: str, varying: Iterable[s
         seconds=round(seconds, 3),
         python=platform.python_version(),
         packages={"pat": __version__, **versions},
-        hardware=hardware(device),
+        hardware=hardware(device) + (f", {ranks} ranks" if ranks > 1 else ""),
         os=f"{platform.system()} {platform.machine()}",
         claims=claims_checksum(),
         varying=tuple(sorted(varying)),

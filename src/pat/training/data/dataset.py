@@ -15,6 +15,11 @@ from pat.training.data.manifest import Manifest, SplitName
 Batch = tuple[Tensor, Tensor]
 """Normalised images float32 [B, C, H, W] and labels int64 [B], on the data set's device."""
 
+Share = tuple[int, int]
+"""A part of every batch: (k, n) is every n-th image from the k-th on, counted from 0."""
+
+WHOLE: Share = (0, 1)
+
 
 class ImageDataset(ABC):
     """Batches of a manifest's splits.
@@ -69,21 +74,37 @@ class ImageDataset(ABC):
         return whole // slices
 
     def train_batches(
-        self, *, batch_size: int, seed: int, epoch: int, augment: Augment, slices: int = 1
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        augment: Augment,
+        slices: int = 1,
+        share: Share = WHOLE,
     ) -> Iterator[Batch]:
         """One epoch of training batches. Raises ValueError before the first one.
 
-        With ``slices``, epochs are virtual: each is one part of a pass over the data that is cut into so
-        many, of equal numbers of batches; the pass drops what is left over.
+        With a ``share`` a rank gets its part of each batch, with the images, labels and changes that the
+        whole batch has there; the parts have to be equal. With ``slices``, epochs are virtual: each is one
+        part of a pass over the data that is cut into so many, of equal numbers of batches; the pass drops
+        what is left over.
         """
         per_slice = self.steps_per_epoch(batch_size, slices)
         whole, part = divmod(epoch, slices)
         generator_for(seed, whole)  # a bad seed is an error now, not at the first batch
         steps = range(part * per_slice, (part + 1) * per_slice)
-        return self._train(batch_size, steps, seed, whole, augment)
+        self.check_share(batch_size, share)
+        return self._train(batch_size, steps, seed, whole, augment, share)
+
+    def check_share(self, batch_size: int, share: Share) -> None:
+        """Refuse (ValueError) batches that cannot be shared evenly."""
+        size = min(batch_size, self.split_size("train"))
+        if size % share[1]:
+            raise ValueError(f"a batch of {size} images has no equal shares for {share[1]} ranks")
 
     def eval_batches(
-        self, split: SplitName, *, batch_size: int, images: int | None = None
+        self, split: SplitName, *, batch_size: int, images: int | None = None, share: Share = WHOLE
     ) -> Iterator[Batch]:
         """Every image of a split once, in a fixed order, without augmentation.
 
@@ -91,11 +112,12 @@ class ImageDataset(ABC):
             split: which images.
             batch_size: images per batch.
             images: so many of them, spread evenly over the split; all by default.
+            share: this part of them.
         """
         self.steps_per_epoch(batch_size)
         size = len(self._labels_of(split))
         wanted = size if images is None else min(images, size)
-        return self._eval(split, batch_size, [i * size // wanted for i in range(wanted)])
+        return self._eval(split, batch_size, [i * size // wanted for i in range(share[0], wanted, share[1])])
 
     def normalised(self, images: Tensor) -> Tensor:
         """images in 0..255 [B, C, H, W] -> float32 by the manifest's mean and std."""
@@ -108,7 +130,7 @@ class ImageDataset(ABC):
 
     @abstractmethod
     def _train(
-        self, batch_size: int, steps: range, seed: int, epoch: int, augment: Augment
+        self, batch_size: int, steps: range, seed: int, epoch: int, augment: Augment, share: Share
     ) -> Iterator[Batch]: ...
 
     @abstractmethod

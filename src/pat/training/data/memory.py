@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from pat.training.data.augment import Augment
-from pat.training.data.dataset import Batch, ImageDataset
+from pat.training.data.dataset import Batch, ImageDataset, Share
 from pat.training.data.draws import Draws, augmented
 from pat.training.data.manifest import Manifest, SplitName
 
@@ -29,12 +29,12 @@ class MemoryDataset(ImageDataset):
         self._labels = {split: torch.from_numpy(labels).to(device) for split, (_, labels) in arrays.items()}
 
     def _train(
-        self, batch_size: int, steps: range, seed: int, epoch: int, augment: Augment
+        self, batch_size: int, steps: range, seed: int, epoch: int, augment: Augment, share: Share
     ) -> Iterator[Batch]:
         images, labels = self._images["train"], self._labels["train"]
         draws = Draws.of(len(images), seed, epoch, self.device)
         for step in steps:
-            part = slice(step * batch_size, (step + 1) * batch_size)
+            part = slice(step * batch_size + share[0], (step + 1) * batch_size, share[1])
             chosen = draws.order[part]
             yield (
                 self.normalised(augmented(images[chosen], draws.chances[part], augment)),

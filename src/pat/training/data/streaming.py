@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from pat.training.data.augment import Augment
-from pat.training.data.dataset import Batch, ImageDataset
+from pat.training.data.dataset import Batch, ImageDataset, Share
 from pat.training.data.draws import CROP_AREA, CROP_RATIO, generator_for
 from pat.training.data.layouts.imagefolder import decode, fitted, read, to_array
 from pat.training.data.manifest import Manifest, SplitName
@@ -74,13 +74,13 @@ class FolderDataset(ImageDataset):
         self._workers = workers
 
     def _train(
-        self, batch_size: int, steps: range, seed: int, epoch: int, augment: Augment
+        self, batch_size: int, steps: range, seed: int, epoch: int, augment: Augment, share: Share
     ) -> Iterator[Batch]:
         order = torch.randperm(self.split_size("train"), generator=generator_for(seed, epoch))
         samples = self._samples("train", augment=augment, seed=seed, epoch=epoch)
-        return self._load(
-            samples, order[steps.start * batch_size : steps.stop * batch_size].tolist(), batch_size
-        )
+        own = order[steps.start * batch_size : steps.stop * batch_size]
+        parts = [batch[share[0] :: share[1]] for batch in torch.split(own, batch_size)]
+        return self._load(samples, torch.cat(parts).tolist(), len(parts[0]))
 
     def _eval(self, split: SplitName, batch_size: int, chosen: list[int]) -> Iterator[Batch]:
         return self._load(self._samples(split), chosen, batch_size)
