@@ -44,13 +44,16 @@ def facts(store: AnyStore) -> dict[str, Any]:
 
 
 def _counts(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
-    """Outcomes by library and side."""
+    """Outcomes by library and side, those that occur."""
     table = []
+    met = {row[side]["outcome"] for row in rows for side in SIDES}
     for library in dict.fromkeys(row["library"] for row in rows):
         own = [row for row in rows if row["library"] == library]
         for side in SIDES:
             outcomes = Counter(row[side]["outcome"] for row in own)
-            cells = {word.capitalize(): str(outcomes[key] or "–") for key, word in WORDS.items()}
+            cells = {
+                word.capitalize(): str(outcomes[key] or "–") for key, word in WORDS.items() if key in met
+            }
             table.append({"Networks of": f"{library} ({len(own)})", "Pruned by": side, **cells})
     return table
 
@@ -88,5 +91,5 @@ def _share(finding: dict[str, Any]) -> str:
 
 def _short(text: str) -> str:
     """A message as a cell of a table."""
-    text = " ".join(text.replace("|", "/").split())
+    text = " ".join(text.replace("|", "/").split()).rstrip(":")
     return text if len(text) <= _CUT else text[: text.rfind(" ", 0, _CUT)] + " …"
