@@ -57,8 +57,9 @@ $(STAMP): pyproject.toml $(REQUIREMENTS) $(OUTDATED)
 	  echo "setup: '$(PYTHON)' has no venv module (on Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 2; }
 	$(if $(OUTDATED),@echo "setup: creating $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear $(VENV))
 	@echo "$(CURDIR) $$($(PY) -c '$(VERSION)')" > $(IDENTITY)
+	@# What is used is compiled when it is first imported; compiling all of it takes a minute more.
 	@echo "setup: installing the versions of $(REQUIREMENTS), the first time some minutes and 7 GB (log: $(SETUP_LOG))"
-	@$(PY) -m pip install -c $(REQUIREMENTS) -e '.[dev]' > $(SETUP_LOG) 2>&1 || { \
+	@$(PY) -m pip install --no-compile -c $(REQUIREMENTS) -e '.[dev]' > $(SETUP_LOG) 2>&1 || { \
 	  grep -v '^WARNING: Location' $(SETUP_LOG) | tail -n 20 >&2; \
 	  echo "setup: pip failed, the whole log is in $(SETUP_LOG)" >&2; exit 2; }
 	@touch $(STAMP)

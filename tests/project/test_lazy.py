@@ -15,7 +15,7 @@ from pat.files import paths
 
 SOURCE = Path(pat.__file__).parent
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "safetensors")
-COMPUTING = ("building", "forecast", "measuring", "run", "transplant", "trials")
+COMPUTING = ("building", "forecast", "measuring", "run", "throughput", "transplant", "trials")
 TRAINING = {f"pat.study.runs.{name}" for name in COMPUTING}
 """The modules of the study that compute with networks."""
 FRONTS = ["pat", "pat.training.data"]

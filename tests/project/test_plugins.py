@@ -1,5 +1,6 @@
 """A criterion, a policy and a rival of one's own are one file each, and a profile that names it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -53,26 +54,66 @@ def python(folder: Path, *arguments: str, **environment: str) -> str:
     return done.stdout
 
 
-READ = """
-from pat.study.plan.profile import load_profile
-from pat.study.store import open_store
-load_profile("mine")
-for record in open_store("runs").records():
-    spec, cost = record.spec, record.cost
-    kind = spec.pruning.policy.kind if spec.pruning else spec.method.name if spec.method else "dense"
-    criterion, watched = spec.pruning.criterion if spec.pruning else "-", record.history[0].tracked or []
-    print(kind, criterion, record.result.prune_epoch, ",".join(watched),
-          cost.macs / cost.dense_macs, cost.training_share, sep=";")
+COMMANDS = {
+    "methods": ("show", "methods"),
+    "sweep": ("sweep", "--jobs", "2"),
+    # No loss falls by all of itself.
+    "waits": (
+        "run",
+        "--architecture",
+        NETWORK,
+        "--ratio",
+        "0.5",
+        "--policy",
+        "plateau",
+        "--set",
+        "share=1.0",
+    ),
+    "falls back": (
+        *("run", "--architecture", NETWORK, "--ratio", "0.5", "--policy", "plateau"),
+        *("--set", "share=0", "--set", "fallback=1", "--criterion", "median"),
+    ),
+    "rival": ("run", "--architecture", NETWORK, "--method", "random_start", "--set", "share=0.5"),
+}
+
+# One process for all commands: starting one takes longer than what most of them do.
+ALL = """
+import json, sys
+from typer.testing import CliRunner
+from pat.cli import app
+
+def main():
+    said = {}
+    for name, command in json.loads(sys.argv[1]).items():
+        done = CliRunner().invoke(app, [*command, "--profile", "mine"], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        said[name] = done.output
+    from pat.study.store import open_store
+    runs = []
+    for record in open_store("runs").records():
+        spec, cost = record.spec, record.cost
+        kind = spec.method.name if spec.method else spec.pruning.policy.kind if spec.pruning else "dense"
+        runs.append({"kind": kind, "criterion": spec.pruning.criterion if spec.pruning else None,
+                     "epoch": record.result.prune_epoch, "tracked": list(record.history[0].tracked or []),
+                     "left": cost.macs / cost.dense_macs, "trained": cost.training_share})
+    json.dump({"said": said, "runs": runs}, open("found.json", "w"))
+
+if __name__ == "__main__":
+    main()
 """
 
 
-def runs(folder: Path) -> list[list[str]]:
-    """Policy or method, criterion, pruning epoch, what was followed, MACs left, share of the training."""
-    return [line.split(";") for line in python(folder, "-c", READ).splitlines()]
+@pytest.fixture(scope="module")
+def found(here: Path) -> dict[str, Any]:
+    """What each command said, and the runs that they left."""
+    (here / "commands.py").write_text(ALL)
+    python(here, "commands.py", json.dumps(COMMANDS))
+    answers: dict[str, Any] = json.loads((here / "found.json").read_text())
+    return answers
 
 
-def pat(folder: Path, command: str, *options: str) -> str:
-    return python(folder, "-m", "pat.cli", command, *options, "--profile", "mine")
+def of_kind(found: dict[str, Any], *kinds: str) -> list[dict[str, Any]]:
+    return [run for run in found["runs"] if run["kind"] in kinds]
 
 
 def test_each_is_a_short_file_with_a_source() -> None:
@@ -85,8 +126,8 @@ def test_each_is_a_short_file_with_a_source() -> None:
         assert len(file.read_text().splitlines()) <= 60, file.name
 
 
-def test_they_are_listed_with_settings_and_source(here: Path) -> None:
-    lines = pat(here, "show", "methods").splitlines()
+def test_they_are_listed_with_settings_and_source(found: dict[str, Any]) -> None:
+    lines = found["said"]["methods"].splitlines()
     for words in (
         ("criterion", "median", "He et al. 2019"),
         ("criterion", "gradient", "Eq. 3"),
@@ -98,38 +139,33 @@ def test_they_are_listed_with_settings_and_source(here: Path) -> None:
         assert any(all(word in line for word in words) for line in lines), words
 
 
-def test_a_criterion_is_swept_by_several_processes_and_followed_beside_others(here: Path) -> None:
-    pat(here, "sweep", "--jobs", "2")
-    found = [run for run in runs(here) if run[0] in ("epoch", "dense")]
-    assert sorted(run[:3] for run in found) == [
-        ["dense", "-", "None"],
-        ["epoch", "magnitude", "1"],
-        ["epoch", "median", "0"],
-        ["epoch", "median", "1"],
+def test_a_criterion_is_swept_by_several_processes_and_followed_beside_others(found: dict[str, Any]) -> None:
+    runs = of_kind(found, "epoch", "dense")
+    assert sorted((run["kind"], str(run["criterion"]), str(run["epoch"])) for run in runs) == [
+        ("dense", "None", "None"),
+        ("epoch", "magnitude", "1"),
+        ("epoch", "median", "0"),
+        ("epoch", "median", "1"),
     ]
-    (dense,) = (run for run in found if run[0] == "dense")
-    assert dense[3] == "gradient,median"
+    (dense,) = of_kind(found, "dense")
+    assert dense["tracked"] == ["gradient", "median"]
 
 
-def test_a_policy_prunes_after_what_it_watches(here: Path) -> None:
-    options = ("--architecture", NETWORK, "--ratio", "0.5", "--policy", "plateau")
-    pat(here, "run", *options, "--set", "share=1.0")  # no loss falls by all of itself
-    pat(here, "run", *options, "--set", "share=0", "--set", "fallback=1", "--criterion", "median")
-    found = {(run[1], run[2]) for run in runs(here) if run[0] == "plateau"}
-    assert found == {("gradient", "2"), ("median", "1")}
+def test_a_policy_prunes_after_what_it_watches(found: dict[str, Any]) -> None:
+    runs = of_kind(found, "plateau")
+    assert {(run["criterion"], run["epoch"]) for run in runs} == {("gradient", 2), ("median", 1)}
 
 
-def test_a_rival_trains_and_says_what_it_cost(here: Path) -> None:
-    shown = pat(here, "run", "--architecture", NETWORK, "--method", "random_start", "--set", "share=0.5")
-    assert f"{NETWORK} random channels at the start, seed 0" in shown
-    (run,) = (run for run in runs(here) if run[0] == "random_start")
-    left, trained = float(run[4]), float(run[5])
-    assert 0.2 < left < 0.6
-    assert trained == left
+def test_a_rival_trains_and_says_what_it_cost(found: dict[str, Any]) -> None:
+    assert f"{NETWORK} random channels at the start, seed 0" in found["said"]["rival"]
+    (run,) = of_kind(found, "random_start")
+    assert 0.2 < run["left"] < 0.6
+    assert run["trained"] == run["left"]
 
 
 def test_without_its_plugin_a_record_is_named_and_left_as_it_is(here: Path) -> None:
-    pat(here, "run", "--architecture", NETWORK, "--store", "other")
+    options = ("--architecture", NETWORK, "--store", "other", "--profile", "mine")
+    python(here, "-m", "pat.cli", "run", *options)
     (file,) = here.glob("other/*/record.json")
     before = file.read_bytes()
     command = [sys.executable, "-m", "pat.cli", "status", "--store", "other"]

@@ -27,6 +27,7 @@ app.command()(stores.gc)
 app.command()(scales.profiles)
 app.command()(measure.latency)
 app.command()(measure.speed)
+app.command()(measure.throughput)
 app.command(
     add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
 )(notebooks.notebooks)

@@ -1,11 +1,19 @@
-"""Commands that measure this machine: latency tables, and steps of pruned networks."""
+"""Commands that measure this machine: latency tables, loaders, and steps of pruned networks."""
 
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from pat.cli.options import Profile, StoreFolder, clear_errors
+from pat.cli.options import (
+    DataFolder,
+    OnDevice,
+    Profile,
+    StoreFolder,
+    Workers,
+    clear_errors,
+    profile_of,
+)
 from pat.files import paths
 from pat.study.runs.console import Console
 
@@ -36,6 +44,30 @@ def latency(
         typer.echo(
             f"{found.hardware}, batch {found.batch}, {found.threads} threads; table {found.checksum[:12]}"
         )
+
+
+def throughput(
+    profile: Profile = "digits",
+    architecture: Annotated[str | None, typer.Option(help="Network; the profile's first by default.")] = None,
+    data: DataFolder = paths.DATA,
+    workers: Workers = 0,
+    device: OnDevice = None,
+    steps: Annotated[int, typer.Option(help="Batches of each side.", min=1)] = 10,
+) -> None:
+    """Measure how many images per second the loader brings and a training step takes, and which one waits."""
+    from pat.study.runs.throughput import measure
+    from pat.study.store.record import hardware
+
+    with clear_errors():
+        chosen = profile_of(profile, device)
+        spec = chosen.spec(architecture=architecture, seed=0)
+        found = measure(spec, data, workers, steps)
+        shown = Table("images per second", "", title=f"{spec.architecture}, {hardware(spec.device)}")
+        shown.add_row(f"loader, {workers} workers", f"{found.loader:,.0f}")
+        shown.add_row("training step", f"{found.step:,.0f}")
+        shown.add_row("both", f"{found.together:,.0f}")
+        Console().print(shown)
+        typer.echo(found.advice())
 
 
 def speed(
