@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from pat.study.analysis.intervals import interval
 
+FONTS = ["Source Sans 3", "Segoe UI", "Helvetica Neue", "Noto Sans", "Arial", "DejaVu Sans"]
 PALETTE = sns.color_palette("colorblind")
 CRITERION_COLOURS = {"magnitude": PALETTE[1], "gradient": PALETTE[0]}
 DENSE_COLOUR = "0.35"
@@ -36,13 +38,24 @@ MEASURE_COLOURS = dict(
 
 
 def style() -> None:
-    """Set the book's style; call once at a notebook's start."""
+    """Set the book's style; call once at a notebook's start.
+
+    A notebook shows figures as SVG, sharp at any size, with text that can be searched.
+    """
+    if matplotlib.get_backend().endswith("inline"):
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg")  # type: ignore[no-untyped-call]
     sns.set_theme(
         context="notebook",
         style="whitegrid",
         rc={
             "figure.dpi": 110,
             "savefig.bbox": "tight",
+            # Text as text, in the page's fonts (book.css); it is laid out with the first that is installed.
+            "svg.fonttype": "none",
+            "font.sans-serif": FONTS,
+            "svg.hashsalt": "pat",  # ids that are the same each time
             "axes.spines.top": False,
             "axes.spines.right": False,
             "legend.frameon": False,

@@ -103,6 +103,7 @@ class RayExecutor(Executor):
         self._running: dict[Future[Any], Any] = {}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Let the cluster call a function, which has to be importable on its nodes."""
         reference = self._task.remote(str(Path.cwd()), registry.plugins(), fn, args, kwargs)
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
@@ -125,6 +126,7 @@ class RayExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for the tasks that run, or end them."""
         if cancel_futures:
             for reference in list(self._running.values()):
                 self._ray.cancel(reference, force=True)

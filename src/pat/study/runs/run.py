@@ -249,7 +249,7 @@ def _begun(beginning: _Beginning, spec: Spec, dataset: ImageDataset, around: _Ar
 def follow(
     spec: Spec, ranks: Ranks, *, data: Path = paths.DATA, workers: int = 0, watcher: Watcher = SILENT
 ) -> None:
-    """Train what rank 0 :func:`run`s, on another share of every batch; rank 0 keeps checkpoints and record.
+    """Train the same as rank 0 in :func:`run`, on another share of every batch; that keeps the record.
 
     Args:
         spec: the same as rank 0's.
