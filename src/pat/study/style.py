@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -38,14 +37,7 @@ MEASURE_COLOURS = dict(
 
 
 def style() -> None:
-    """Set the book's style; call once at a notebook's start.
-
-    A notebook shows figures as SVG, sharp at any size, with text that can be searched.
-    """
-    if matplotlib.get_backend().endswith("inline"):
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-        set_matplotlib_formats("svg")  # type: ignore[no-untyped-call]
+    """Set the book's style; call once at a notebook's start."""
     sns.set_theme(
         context="notebook",
         style="whitegrid",

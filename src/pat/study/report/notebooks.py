@@ -50,6 +50,8 @@ class OwnKernelManager(AsyncKernelManager):
             argv=[
                 *(sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
                 "--IPKernelApp.log_level=ERROR",
+                # Sharp at any size, with words that can be searched.
+                "--InlineBackend.figure_formats=svg",
             ],
             language="python",
             display_name=KERNELSPEC["display_name"],
