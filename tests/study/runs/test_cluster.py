@@ -61,8 +61,8 @@ def test_what_a_job_raises_comes_back_and_a_deadline_is_kept(nodes: Any, tmp_pat
     store = Store(tmp_path / "runs")
     with Cluster(nodes.address).executor(1, store.root) as pool:
         with pytest.raises(ZeroDivisionError, match="by zero"):
-            pool.submit(divmod, 1, 0).result(60)
-        assert pool.submit(os.getcwd).result(60) == os.getcwd()
+            pool.submit(divmod, 1, 0).result(300)
+        assert pool.submit(os.getcwd).result(300) == os.getcwd()
         with pytest.raises(OutOfTime):
             sweep(SPECS[:2], store, How(pool=pool, deadline=time.monotonic() + 0.01))
 

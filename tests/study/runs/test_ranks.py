@@ -55,16 +55,16 @@ def test_a_rank_that_dies_ends_the_run_which_goes_on_with_another_number_of_rank
     spec, store = smoke(), Store(tmp_path / "runs")
     two = torchrun(2, store.root)
     try:
-        wait_for(lambda: bool(store.checkpoints(spec)), 120)
+        wait_for(lambda: bool(store.checkpoints(spec)), 300)
         os.kill(workers(two)[1], signal.SIGKILL)
-        said, _ = two.communicate(timeout=60)
+        said, _ = two.communicate(timeout=180)
     finally:
         two.kill()
     assert two.returncode != 0, said
     assert store.record(spec) is None
     before = store.checkpoints(spec)[-1]
     four = torchrun(4, store.root)
-    said, _ = four.communicate(timeout=180)
+    said, _ = four.communicate(timeout=400)
     assert four.returncode == 0, said
     assert "epoch 0 " not in said  # trained before
     record, alone = store.record(spec), run(spec, Store(tmp_path / "alone"))
