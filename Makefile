@@ -10,8 +10,6 @@ JOBS ?= 2
 # are complete the book reports the first.
 MAIN := digits-24
 SECOND := cifar10-small-30
-# The chapters that `make study` makes anew from its own runs; the others show the published ones.
-STUDY_NOTEBOOKS := oracle_sweep structure_stability
 STUDY_CMD ?= pat sweep --profile $(MAIN) --preset study --jobs $(JOBS)
 
 BIN := $(VENV)/bin
@@ -68,7 +66,6 @@ $(STAMP): pyproject.toml $(REQUIREMENTS) $(OUTDATED)
 study: setup ## the first study on the embedded digits: its runs, the book with them, and how they compare with the published
 	@$(IN_VENV) $(STUDY_CMD)
 	@$(PY) -m pat.study.report.notebooks --profile $(MAIN) --store results --jobs $(JOBS)
-	@$(PY) -m pat.study.report.notebooks $(STUDY_NOTEBOOKS) --profile $(MAIN) --store runs -p preset study --jobs $(JOBS)
 	@$(MAKE) pages
 	@$(IN_VENV) pat results compare --store runs
 

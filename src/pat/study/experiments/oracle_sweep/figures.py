@@ -13,14 +13,22 @@ from matplotlib.lines import Line2D
 from pat.study.analysis.runs import summary
 from pat.study.style import CRITERION_COLOURS, DENSE_COLOUR, POLICY_MARKERS, ratio_colours, with_legend
 
+_DIAMOND: dict[str, Any] = {"marker": "D", "markersize": 6, "linestyle": "none", "fillstyle": "none"}
 
-def accuracy_by_epoch(table: pd.DataFrame, architecture: str, policies: pd.DataFrame | None = None) -> Figure:
+
+def accuracy_by_epoch(
+    table: pd.DataFrame,
+    architecture: str,
+    policies: pd.DataFrame | None = None,
+    own: pd.DataFrame | None = None,
+) -> Figure:
     """Test accuracy against the pruning epoch, one panel a criterion (the paper's Figs. 3 and 4).
 
     Args:
         table: of :func:`pat.study.store.rows.runs_table`, runs with fixed pruning epochs and dense ones.
         architecture: whose runs to draw.
         policies: of :func:`pat.study.analysis.regret.regrets`; EPI's epochs are marked in a strip below.
+        own: a table of other runs, drawn over these as diamonds.
 
     Returns:
         Means over seeds with 95 % intervals, a dot a seed (a cross if it collapsed), the dense run as a
@@ -37,6 +45,10 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str, policies: pd.DataF
         for ratio, runs_at in part.groupby("ratio"):
             _curve(axis, runs_at, colours[float(str(ratio))])
         _dense_line(axis, dense)
+        if own is not None and len(own):
+            _diamonds(
+                axis, own[(own["architecture"] == architecture) & (own["criterion"] == criterion)], colours
+            )
         axis.set(title=f"{criterion} criterion")
     low, high = panels[0].get_ylim()
     panels[0].set(ylabel="test accuracy (%)", ylim=(max(low, 0), min(high, 100)))  # intervals reach on
@@ -54,6 +66,8 @@ def accuracy_by_epoch(table: pd.DataFrame, architecture: str, policies: pd.DataF
         for ratio, colour in colours.items()
     ]
     handles.append(Line2D([], [], color=DENSE_COLOUR, linestyle="--", linewidth=1, label="dense"))
+    if own is not None and len(own):
+        handles.append(Line2D([], [], **_DIAMOND, color="0.4", label="your own runs"))
     if policies is not None:
         handles.append(Line2D([], [], color="0.4", marker=POLICY_MARKERS["epi"], linestyle="none",
                               label="EPI would prune"))  # fmt: skip
@@ -126,6 +140,12 @@ def _curve(axis: Axes, runs: pd.DataFrame, colour: Any) -> None:
         means["prune_epoch"], means["mean"], yerr=errors, color=colour, capsize=3, marker="o",
         markersize=4,
     )  # fmt: skip
+
+
+def _diamonds(axis: Axes, runs: pd.DataFrame, colours: Mapping[float, Any]) -> None:
+    for ratio, runs_at in runs[runs["policy"] == "epoch"].groupby("ratio"):
+        colour = colours.get(float(str(ratio)), DENSE_COLOUR)
+        axis.plot(runs_at["prune_epoch"], runs_at["test_accuracy"], **_DIAMOND, color=colour, zorder=3)
 
 
 def _mark_picks(strip: Axes, picks: pd.DataFrame, colours: Mapping[float, Any]) -> None:
