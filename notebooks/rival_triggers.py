@@ -147,6 +147,14 @@ shown(
 # %% tags=["hide-input"]
 if networks[1:]:
     shown(summary[summary["network"] != bottleneck], "As for the first network.", index=False)
+    coarse = [name for name in networks[1:] if gaps[name] > scale.recipe.epochs / 4]
+    if coarse:
+        display(
+            Markdown(
+                f"Between two epochs of the grid of {' and '.join(coarse)} lies more than a quarter of the schedule: regrets of "
+                "rules that prune in between are interpolated over all of it and say little."
+            )
+        )
 else:
     display(Markdown("*Not run at this scale.*"))
 

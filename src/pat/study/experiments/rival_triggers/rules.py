@@ -123,7 +123,8 @@ def rival_rules(profile: Profile, cells: Iterable[Cell], tuned: pd.DataFrame) ->
     """
     first = {cell.criterion: cell for cell in reversed(list(cells))}
     known = {criterion: askable(profile, cell) for criterion, cell in sorted(first.items())}
-    thresholds = {(row.criterion, row.rule): row.threshold for row in tuned.itertuples()}
+    keys = zip(tuned["criterion"], tuned["rule"], strict=True)
+    thresholds: dict[tuple[str, str], float] = dict(zip(keys, tuned["threshold"], strict=True))
     rows: dict[str, tuple[str, ...]] = {}
     for found, _ in known.values():
         for rule in found:
