@@ -1,4 +1,4 @@
-"""Others' rules for the moment: worked by hand, against independent computations, from a checkpoint."""
+"""Others' rules for the moment to prune: worked by hand, against other computations, from a checkpoint."""
 
 import dataclasses
 import math

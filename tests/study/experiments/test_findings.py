@@ -11,7 +11,8 @@ from pat.study.experiments.oracle_sweep.finding import finding as of_the_sweep
 from pat.study.experiments.policies.finding import finding as of_policies
 
 CHAPTERS = (
-    "oracle_sweep", "policies", "stability", "tickets", "variations", "pretrained", "speed", "in_training"
+    "oracle_sweep", "policies", "stability", "tickets", "variations", "pretrained", "speed", "in_training",
+    "rival_triggers",
 )  # fmt: skip
 
 

@@ -1,0 +1,53 @@
+"""What the chapter on others' rules finds, in a sentence."""
+
+import pandas as pd
+
+from pat.criteria import Criterion
+from pat.study import wording
+from pat.study.analysis.intervals import interval
+from pat.study.analysis.regret import by_seed
+from pat.study.experiments.evidence import Evidence
+from pat.study.experiments.rival_triggers.decisions import INITIALISATION, ORACLE, rival_decisions, swept
+from pat.study.experiments.rival_triggers.summaries import labelled, mostly_silent
+
+SHOWN = ("published", "")
+"""Kinds of thresholds that were not tuned on these runs."""
+
+
+def finding(evidence: Evidence) -> str:
+    """What each rule loses on the bottleneck network as it is published, by criterion."""
+    name = evidence.architecture("bottleneck")
+    sweep = swept(evidence.sweep, evidence.profile, evidence.sweep_name)
+    own = [cell for cell in sweep.cells if cell.architecture == name]
+    if not own:
+        return wording.NOT_RUN
+    table = rival_decisions(sweep)
+    table = table[(table["architecture"] == name) & table["thresholds"].isin(SHOWN)]
+    texts = [
+        text
+        for criterion in ("gradient", "magnitude")
+        if (text := _of(table[table["criterion"] == criterion], criterion))
+    ]
+    seeds = wording.seeds([table["seed"]])
+    return (
+        f"Points of accuracy lost against the oracle on `{name}`, with published thresholds, mean over the "
+        f"ratios: {'; '.join(texts)} ({seeds})."
+    )
+
+
+def _of(table: pd.DataFrame, criterion: Criterion) -> str:
+    told, silent = [], []
+    for rule, runs in labelled(table).groupby("rule", sort=False):
+        seeds = by_seed(runs)
+        if rule in (INITIALISATION, ORACLE) or seeds.empty:
+            continue
+        if mostly_silent(runs):
+            silent.append(str(rule))
+        else:
+            lost = wording.amount(interval(seeds["regret"]), "")
+            epoch = runs.loc[runs["triggered"], "epoch"].mean()
+            told.append(f"{rule} {lost} in epoch {f'{epoch:.1f}'.removesuffix('.0')}")
+    if not told:
+        return ""
+    quiet = f", while in most runs {wording.listed(silent)} would not have fired" if silent else ""
+    return f"by the {criterion} criterion {wording.listed(told)}{quiet}"
