@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -138,10 +139,8 @@ def test_every_notebook_has_a_page_and_every_page_a_source() -> None:
     assert set(list_notebooks()) <= chapters
 
 
-def test_the_training_loop_on_the_page_runs() -> None:
-    """The page's own code, on a small network, at a ratio and policy of the page's."""
-    page = (BOOK / "reuse.md").read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+def small_training() -> dict[str, Any]:
+    """What the page's code takes as given: a small network, its optimizer and batches."""
     torch.manual_seed(0)
     model = nn.Sequential(
         *(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
@@ -149,12 +148,23 @@ def test_the_training_loop_on_the_page_runs() -> None:
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)),
     )
     batches = [(torch.randn(8, 3, 32, 32), torch.randint(0, 4, (8,))) for _ in range(4)]
-    scope = {"model": model, "batches": batches, "epochs": 14}
-    scope["optimizer"] = torch.optim.SGD(model.parameters(), lr=1.0e-3, momentum=0.9)
-    exec(code, scope)
-    assert scope["pruning"].status == "sparse"
-    assert model[3].out_channels == 8
-    assert scope["indicator"].trigger_epoch == 10  # nothing changes: the first epoch at which it can
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0e-3, momentum=0.9)
+    return {"model": model, "optimizer": optimizer, "batches": batches, "epochs": 14}
+
+
+def test_the_training_loops_on_the_page_run() -> None:
+    """The page's own code, with its ratio and policy: one line, then three calls, to equal weights."""
+    page = (BOOK / "reuse.md").read_text(encoding="utf-8")
+    first, *others = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    attached, called = small_training(), small_training()
+    exec(first, attached)
+    exec("\n".join([first.partition("pruning =")[0], *others]), called)
+    for scope in (attached, called):
+        assert scope["pruning"].status == "sparse"
+        assert scope["model"][3].out_channels == 8
+    for one, other in zip(attached["model"].parameters(), called["model"].parameters(), strict=True):
+        assert one.equal(other)
+    assert called["indicator"].trigger_epoch == 10  # nothing changes: the first epoch at which it can
 
 
 def test_every_citation_has_its_reference_and_keys_are_unique() -> None:
