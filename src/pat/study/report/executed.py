@@ -58,8 +58,8 @@ def tidy(notebook: Any) -> list[str]:
         if cell.cell_type != "code":
             continue
         errors = [o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stderr"]
-        if errors:
-            said.append(f"cell {index} ({first_line(cell.source)}):\n{plain(''.join(errors)).strip()}")
+        if text := _without_progress(plain("".join(errors))):
+            said.append(f"cell {index} ({first_line(cell.source)}):\n{text}")
         cell.outputs = [o for o in cell.outputs if not _is_transient(o)]
         for output in cell.outputs:
             data = output.get("data", {})
@@ -71,6 +71,12 @@ def tidy(notebook: Any) -> list[str]:
     for key in ("input_path", "output_path"):
         notebook.metadata.get("papermill", {}).pop(key, None)
     return said
+
+
+def _without_progress(text: str) -> str:
+    """What is left once the states of progress bars are gone, which follow each other on one line."""
+    lines = (line for line in re.split(r"[\r\n]+", text) if line.strip() and not _PROGRESS.search(line))
+    return "\n".join(lines).strip()
 
 
 def problems(notebook: Any) -> list[str]:
