@@ -38,6 +38,10 @@ from pat.study.report.parameters import (
 from pat.study.runs.workers import follow_parent
 
 
+_LONG = ("speed_and_cost", "policies")
+"""Notebooks that are begun first, so that no process waits for one of them at the end."""
+
+
 class OwnKernelManager(AsyncKernelManager):
     """Starts notebooks in the running interpreter's environment.
 
@@ -100,7 +104,7 @@ def execute(
     out_dir.mkdir(parents=True, exist_ok=True)
     failures: list[str] = []
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=follow_parent) as pool:
-        running = {pool.submit(_run, task): task for task in tasks}
+        running = {pool.submit(_run, task): task for task in sorted(tasks, key=lambda t: t.name not in _LONG)}
         for done in as_completed(running):
             task = running[done]
             try:
