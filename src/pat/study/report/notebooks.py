@@ -37,7 +37,6 @@ from pat.study.report.parameters import (
 )
 from pat.study.runs.workers import follow_parent
 
-
 _LONG = ("speed_and_cost", "policies")
 """Notebooks that are begun first, so that no process waits for one of them at the end."""
 
