@@ -334,14 +334,14 @@ def test_lines_of_an_interactive_figure_are_bright_in_the_dark(visit: Visit, add
     assert not visit.faults, "\n".join(visit.faults)
 
 
-def test_a_figure_opens_in_its_full_size(visit: Visit, address: str) -> None:
+def test_a_figure_opens_on_a_page_of_its_own_in_its_full_size(visit: Visit, address: str) -> None:
     visit.page.set_viewport_size(PHONE)
     visit.go(f"{address}/{SWEEP}")
     image = visit.page.locator(".bd-article .cell_output img").first
     small = image.evaluate("image => image.width")
     image.click()
-    visit.page.wait_for_url("**/*.png")
-    assert visit.page.evaluate("document.images[0].naturalWidth") > 2 * small
+    visit.page.wait_for_url("**/*.svg")
+    assert visit.page.evaluate("document.documentElement.width.baseVal.value") >= small
     assert not visit.faults, "\n".join(visit.faults)
 
 
