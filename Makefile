@@ -102,8 +102,8 @@ lint: setup ## ruff: lint and format
 types: setup ## mypy, strict, on src/pat
 	@$(PY) -m mypy
 
-notebooks-smoke: setup ## execute every notebook at smoke size
-	@$(PY) -m pat.study.report.notebooks --profile smoke --store build/smoke-runs --out build/smoke --jobs $(JOBS)
+notebooks-smoke: setup ## execute every notebook at the smallest size
+	@$(PY) -m pat.study.report.notebooks --profile tiny --store build/smoke-runs --out build/smoke --jobs $(JOBS)
 
 book: setup ## build the book from results/, without any training
 	@test -f results/runs.csv || { \

@@ -1,5 +1,7 @@
 """YAML from files that anybody may have written: data, bounded in size, or a clear error."""
 
+import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,12 @@ def load_yaml(text: str, *, numbers_as_text: bool = False) -> Any:
         raise ValueError(
             f"{len(text):,} characters are more than the {_LONGEST_TEXT:,} that are read as YAML"
         )
+    return copy.deepcopy(_parsed(text, numbers_as_text))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, numbers_as_text: bool) -> Any:
+    """Profiles and manifests are read again and again, and each time would take some 20 ms."""
     try:
         loader = (_Texts if numbers_as_text else _Values)(text)
         try:

@@ -9,10 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import timm
 import torchvision
-from timm.models._efficientnet_builder import decode_arch_def
-from timm.models.efficientnet import EfficientNet
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
@@ -86,6 +83,9 @@ def _small_resnet(
 
 def _tiny_mobilenetv1(*, num_classes: int, in_channels: int, image_size: int) -> nn.Module:
     """MobileNetV1's depthwise-separable blocks, five of them, from 16 to 128 channels."""
+    from timm.models._efficientnet_builder import decode_arch_def
+    from timm.models.efficientnet import EfficientNet
+
     stages = ["dsa_r1_k3_s1_c32", "dsa_r2_k3_s2_c64", "dsa_r2_k3_s2_c128"]
     model: nn.Module = EfficientNet(
         decode_arch_def([[stage] for stage in stages]),  # type: ignore[no-untyped-call]
@@ -104,7 +104,7 @@ def _tiny_mobilenetv1(*, num_classes: int, in_channels: int, image_size: int) ->
 
 def _small_mobilenetv1(*, num_classes: int, in_channels: int, image_size: int) -> nn.Module:
     """timm's MobileNetV1 with a stem of stride 1."""
-    model: nn.Module = timm.create_model("mobilenetv1_100", num_classes=num_classes, in_chans=in_channels)
+    model = _timm("mobilenetv1_100", num_classes=num_classes, in_channels=in_channels, image_size=image_size)
     _unstride_stem(model)
     return model
 
@@ -116,6 +116,8 @@ def _unstride_stem(model: nn.Module) -> None:
 
 
 def _timm(name: str, *, num_classes: int, in_channels: int, image_size: int) -> nn.Module:
+    import timm  # a second, which no other network needs
+
     model: nn.Module = timm.create_model(name, num_classes=num_classes, in_chans=in_channels)
     return model
 

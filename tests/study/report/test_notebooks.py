@@ -342,9 +342,9 @@ def test_parameter_file_fits_its_notebook(path: Path) -> None:
     notebooks.check_parameters(notebooks.NOTEBOOKS / f"{path.stem}.py", values)
 
 
-def test_every_notebook_has_parameters_for_the_digits_and_the_smoke_size() -> None:
+def test_every_notebook_has_parameters_for_the_digits_and_the_small_sizes() -> None:
     for profile in parameters.list_profiles():
-        if profile in {"digits", "smoke"}:
+        if profile in {"digits", "smoke", "tiny"}:
             assert notebooks.notebooks_of(profile) == parameters.list_notebooks()
 
 
