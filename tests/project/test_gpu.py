@@ -20,8 +20,8 @@ BACK = 8
 def test_the_script_comes_to_its_end_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "out"
     folders = {"OUT": out, "STORE": tmp_path / "runs", "DATA": tmp_path, "WHEELS": tmp_path}
-    limits = {"TOTAL": 300, "CHECK": 120, "RATIOS": 30, "UNITS": 30, "TIMED": "--turns 1 --steps 2"}
-    settings = {**folders, **limits, "PYTHON": sys.executable, "PROFILE": "smoke", "DEVICE": "cpu"}
+    limits = {"TOTAL": 300, "CHECK": 120, "RATIOS": 30, "UNITS": 12, "TIMED": "--turns 1 --steps 2"}
+    settings = {**folders, **limits, "PYTHON": sys.executable, "PROFILE": "tiny", "DEVICE": "cpu"}
     done = subprocess.run(
         [ROOT / "tools" / "gpu.sh"],
         env={**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in settings.items()}},
@@ -49,7 +49,7 @@ def test_the_script_comes_to_its_end_on_a_cpu(tmp_path: Path) -> None:
     merge(Store(tmp_path / "back"), mine)
     records = mine.records()
     assert records
-    assert {record.spec.profile for record in records} == {"smoke"}
+    assert {record.spec.profile for record in records} == {"tiny"}
     assert {record.spec.title for record in records} >= {"resnet8-bottleneck dense, seed 0"}
 
 
