@@ -355,3 +355,10 @@ def test_notebook_names_are_sorted_sources(tmp_path: Path) -> None:
     assert parameters.list_notebooks(tmp_path) == ["a", "b"]
     assert parameters.list_profiles(tmp_path) == ["digits"]
     assert os.listdir(tmp_path / "params" / "digits")
+
+
+def test_a_number_and_its_spread_stay_on_one_line() -> None:
+    cell = "<td>8.21 ± 0.29</td><td>1.9 [−0.0, 3.9]</td><td>a ± b, 3 of [4, 5, 6]</td>"
+    assert executed.unbroken(cell) == cell.replace("1 ±", "1\u00a0±").replace("± 0", "±\u00a00").replace(
+        "0.0, 3", "0.0,\u00a03"
+    )

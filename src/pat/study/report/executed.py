@@ -16,6 +16,8 @@ _PLOTLY = "application/vnd.plotly.v1+json"
 _INJECTED = "injected-parameters"
 """papermill's tag of the cell with the values that a notebook was run with."""
 _PROGRESS = re.compile(r"\d+%\|")
+_AROUND = re.compile(r"(?<=\d) ± (?=\d)")
+_BETWEEN = re.compile(r"(\[[−-]?[\d.]+,) (?=[−-]?[\d.]+\])")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -65,12 +67,19 @@ def tidy(notebook: Any) -> list[str]:
             data = output.get("data", {})
             if _PLOTLY in data:
                 data["text/html"] = _plotly_division(data[_PLOTLY])
+            elif "text/html" in data:
+                data["text/html"] = unbroken(data["text/html"])
         if _INJECTED in (tags := cell.metadata.get("tags", [])) and "hide-input" not in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]
     notebook.metadata.pop("widgets", None)
     for key in ("input_path", "output_path"):
         notebook.metadata.get("papermill", {}).pop(key, None)
     return said
+
+
+def unbroken(text: str) -> str:
+    """`text` in which no line ends between a number and its spread, ``8.2 ± 0.3`` or ``[7.9, 8.5]``."""
+    return _BETWEEN.sub("\\1\N{NO-BREAK SPACE}", _AROUND.sub("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", text))
 
 
 def _without_progress(text: str) -> str:
