@@ -7,6 +7,9 @@ from pat.rivals.initialisation import FORCE, SNIP, GraSP, IterativeSNIP, RandomC
 from pat.rivals.initialisation.mask import AtInitialisation
 from pat.study.plan.profile import Profile
 from pat.study.plan.spec import AtEpoch, Spec
+from pat.study.runs.sweep import ALONE, How, sweep
+from pat.study.store import AnyStore
+from pat.study.store.record import Record
 from pat.training.data import load_manifest
 
 NAME = "at_initialisation"
@@ -29,8 +32,11 @@ class Extent:
     seeds: tuple[int, ...]
 
 
-_FEW = Extent(ratios=(0.5,), seeds=(300, 301))
-EXTENTS = {"full": Extent(ratios=(0.5, 0.8), seeds=tuple(range(300, 310))), "quick": _FEW, "study": _FEW}
+EXTENTS = {
+    "full": Extent(ratios=(0.5, 0.8), seeds=tuple(range(300, 310))),
+    "quick": Extent(ratios=(0.5,), seeds=(300, 301)),
+    "study": Extent(ratios=(0.5,), seeds=(300,)),
+}
 """By preset. The seeds are in no sweep of any profile: what these runs show decides no claim."""
 
 
@@ -78,6 +84,24 @@ def initialisation_specs(profile: Profile, preset: str, seeds: Iterable[int] | N
     return found
 
 
+def initialisation_records(profile: Profile, preset: str, store: AnyStore, how: How = ALONE) -> list[Record]:
+    """Records of :func:`initialisation_specs`: all of them, trained if need be, where a store trains; of a
+    published one those that it has.
+
+    Raises:
+        ValueError: as there; and what :func:`~pat.study.runs.sweep.sweep` raises.
+    """
+    specs = initialisation_specs(profile, preset)
+    if store.trains:
+        return sweep(specs, store, how)
+    return recorded(specs, store)
+
+
+def recorded(specs: Iterable[Spec], store: AnyStore) -> list[Record]:
+    """The records that a store has of some runs; nothing is trained."""
+    return [found for spec in specs if (found := store.record(spec)) is not None]
+
+
 def way_of(spec: Spec) -> str:
     """What a run is called in tables: a rule's title, Algorithm 1 or EPI with the criterion, or dense."""
     if spec.method is not None:
@@ -89,7 +113,7 @@ def way_of(spec: Spec) -> str:
 
 def algorithm1(criterion: str) -> str:
     """The name of Algorithm 1 in epoch 0."""
-    return f"Algorithm 1 in epoch 0, {criterion}"
+    return f"epoch 0, {criterion}"
 
 
 def by_epi(criterion: str) -> str:
