@@ -38,6 +38,7 @@ with progress.in_notebook() as bar:
     records = cells.initialisation_records(scale, preset, opened, How(jobs=jobs, on_progress=bar))
 asked = len(cells.initialisation_specs(scale, preset))
 runs = summaries.initialisation_table(records)
+ratios = sorted(runs["ratio"].dropna().unique())
 network = scale.architectures[0]
 
 # %% tags=["remove-input"]
@@ -50,11 +51,11 @@ if len(records) < asked:
 #
 # Further right in the wide panels is better; the narrow ones say at what size.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Test accuracy at the last epoch, and multiply-accumulates of an image in percent of the dense network's, by way to prune, for each ratio. Means over seeds with 95 % intervals (Student's t), seeds as dots. Dotted: the dense runs' mean.", "name": "fig-at-initialisation"}, "image": {"alt": "Two panels for each pruning ratio with a row for each way to prune and marks with error bars: test accuracy, and the size of the network that is left. Colours tell dense runs, Algorithm 1 in the epoch that EPI picks, Algorithm 1 in epoch 0, and rules that prune before the first step."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Test accuracy at the last epoch, and multiply-accumulates of an image in percent of the dense network's, by way to prune, for each ratio. Means over seeds with 95 % intervals (Student's t), seeds as dots. Dotted: the dense runs' mean. A network that collapsed counts with the accuracy of a constant answer and has no size.", "name": "fig-at-initialisation"}, "image": {"alt": "Two panels for each pruning ratio with a row for each way to prune and marks with error bars: test accuracy, and the size of the network that is left. Colours tell dense runs, Algorithm 1 in the epoch that EPI picks, Algorithm 1 in epoch 0, and rules that prune before the first step."}}
 figures.ways_side_by_side(runs)
 
 # %% tags=["hide-input"]
-for ratio in extent.ratios:
+for ratio in ratios:
     table = summaries.initialisation_summary(runs, ratio).style.set_table_attributes(
         'class="dataframe table"'
     )
@@ -101,21 +102,27 @@ display(
 # ## What is left of the layers
 #
 # Rules that remove the same number of filters leave networks of other sizes and shapes. A layer at zero is bridged by its
-# block's shortcut, or else cuts the network in two.
+# block's shortcut, or else cuts the network in two; such networks are left out here.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A heat map for each pruning ratio: a row for each layer of the network, a column for each way to prune, and in each cell the mean percentage of the layer's channels that is left."}}
-for ratio in extent.ratios:
+for ratio in ratios:
     display(Markdown(f"{100 * ratio:g} % of the filters pruned; in parentheses the dense layer's channels:"))
     display(figures.widths_side_by_side(summaries.widths_left(records, ratio)))
+
+# %% [markdown]
+# FORCE ranks all channels anew by the network that the last round left. The narrower a layer has become, the more each of its
+# channels matters, those that are out as well: a layer that lost too much comes back whole, another one empties instead. On
+# this network the swings grow from round to round, as the masks of single rounds show, which the records do not keep. Where
+# nothing may come back, which is iterative SNIP, there are none.
 
 # %% [markdown]
 # ## Limits
 #
 # The ratio counts filters, not multiply-accumulates: a rule that spares the wide images of the first layers keeps a more
 # expensive network and may owe its accuracy to that. The rules were made for single weights and larger networks; summed over
-# filters they are a reading of ours, though the usual one. Nothing was tuned for any of them. Differences are many, and their
-# intervals are not corrected for that. It says nothing about later epochs than EPI's: the oracle is in the
-# chapter on the sweep, with other seeds.
+# filters they are a reading of ours, and signs of GraSP's scores stay in the sum. Nothing was tuned for any of them.
+# Differences are many, and their intervals are not corrected for that. It says nothing about later epochs than EPI's: the
+# oracle is in the chapter on the sweep, with other seeds.
 
 # %% tags=["hide-input"]
 seconds = sum(record.provenance.seconds for record in records)
