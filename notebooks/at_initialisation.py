@@ -93,8 +93,8 @@ for ratio in ratios:
 display(
     Markdown(
         f"**Scale.** {scale.title}; {network}; {scale.recipe.epochs} epochs; {many(len(extent.seeds), 'seed')} from "
-        f"{extent.seeds[0]} on, which are in no sweep of any profile. **This is exploration**: no claim is decided from these runs, and none of the "
-        f"deciding runs is shown here. {scale.purpose}"
+        f"{extent.seeds[0]} on, which are in no sweep of any profile. **This is exploration**: no claim is decided from "
+        f"these runs, and none of the deciding runs is shown here. {scale.purpose}"
     )
 )
 
