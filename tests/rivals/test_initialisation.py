@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pat import surgery
 from pat.channels import trace
+from pat.loops.counting import Counting
 from pat.methods import METHODS, Start
 from pat.pruner import LayerCollapse
 from pat.rivals.initialisation import FORCE, SNIP, GraSP, IterativeSNIP, RandomChannels, SynFlow
@@ -102,6 +103,9 @@ def test_force_by_hand() -> None:
     found = scores(FORCE(0.5), begin, {"0": torch.tensor([False, True])})["0"]
     q = float(torch.tensor([0.0, 2.0]).softmax(0)[1])
     assert found.tolist() == pytest.approx([4 * q, 2 * q])
+    neurons = trace(begin.model, begin.example).neurons(begin.keep_stem)
+    again = Counting(neurons, "unit", min_channels=0, ratio=0.5).top({"0": found}, 1)
+    assert again["0"].tolist() == [True, False]  # the first comes back
     alone = scores(IterativeSNIP(0.5), begin, {"0": torch.tensor([False, True])})["0"]
     assert alone.tolist() == pytest.approx([0, 2 * q])
 

@@ -34,6 +34,7 @@ def plan(
     Every network that is left to train is timed for some seconds on this machine, dense and pruned. Runs that
     hang on the results of earlier ones are counted once those are there.
     """
+    from pat.cli.explored import explored
     from pat.study import experiments
     from pat.study.experiments.evidence import Evidence
     from pat.study.plan.profile import load_profile
@@ -47,7 +48,9 @@ def plan(
         chosen, target = load_profile(profile), open_store(store)
         if device is not None:
             chosen = chosen.model_copy(update={"device": str(device)})
-        if experiment is None:
+        if (own := explored(experiment, chosen, preset)) is not None:
+            specs = own
+        elif experiment is None:
             specs = chosen.sweep(preset)
         else:
             names = experiments.names(chosen, preset) if experiment == "all" else [experiment]

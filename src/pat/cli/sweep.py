@@ -79,6 +79,7 @@ def sweep(
     Each dense run is trained once; runs that prune at epoch p continue its checkpoint. With --budget the most
     decisive runs come first, EPI's own among them, and none begins that does not end in time.
     """
+    from pat.cli.explored import explored
     from pat.study import experiments
     from pat.study.experiments.oracle_sweep.order import most_decisive_first, seed_by_seed
     from pat.study.runs import progress
@@ -90,7 +91,9 @@ def sweep(
     with clear_errors():
         until = deadline_of(budget)
         chosen, target, console = profile_of(profile, device), open_store(store), Console()
-        chosen = chosen if seeds is None else _part(chosen, preset, seeds)
+        own = explored(experiment, chosen, preset, None if seeds is None else _seeds(seeds))
+        if own is None and seeds is not None:
+            chosen = _part(chosen, preset, seeds)
         with ExitStack() as around:
             bar = around.enter_context(progress.of_sweep(console))
             pool = None
@@ -111,7 +114,9 @@ def sweep(
                 graphs=graphs,
             )
             try:
-                if experiment is None and until is not None:
+                if own is not None:
+                    records = start(own, target, how)
+                elif experiment is None and until is not None:
                     how = replace(how, order=most_decisive_first(chosen))
                     records = start(seed_by_seed(chosen.sweep(preset)), target, how)
                 elif experiment is None:
