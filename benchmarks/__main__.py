@@ -10,7 +10,7 @@ from typing import Any
 
 from pat.files.atomic import write_whole
 from pat.files.sealed import seal
-from pat.study.report.benchmarks import QUESTIONS
+from pat.study.report.pages.benchmarks import QUESTIONS
 from pat.study.store.record import command, provenance
 
 

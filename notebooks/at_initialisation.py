@@ -26,7 +26,7 @@ from pat.study.experiments.at_initialisation import cells, figures, summaries
 from pat.study.experiments.at_initialisation.finding import finding
 from pat.study.experiments.evidence import Evidence
 from pat.study.plan.profile import load_profile
-from pat.study.runs import progress
+from pat.study.runs.following import progress
 from pat.study.runs.sweep import How
 from pat.study.store import open_store
 from pat.study.style import style

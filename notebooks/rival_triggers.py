@@ -27,7 +27,7 @@ from pat.study import analysis, figures
 from pat.study.experiments.evidence import Evidence
 from pat.study.experiments.rival_triggers.finding import finding
 from pat.study.plan.profile import load_profile
-from pat.study.runs import progress
+from pat.study.runs.following import progress
 from pat.study.runs.sweep import How, sweep
 from pat.study.store import open_store
 

@@ -27,7 +27,7 @@ from pat.study.experiments.evidence import Evidence
 from pat.study.experiments.speed.finding import finding
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
-from pat.study.runs import progress
+from pat.study.runs.following import progress
 from pat.study.runs.sweep import How
 from pat.study.store import open_store
 from pat.study.store.speeds import speeds_of
@@ -41,7 +41,7 @@ records = list({record.id: record for record in (*own, *others)}.values())
 chosen = analysis.speed_table(records, scale, None)
 shown = [record for record in records if record.id in set(chosen["id"])]
 if opened.trains:
-    from pat.study.runs.measuring import measure_speeds
+    from pat.study.runs.timing.measuring import measure_speeds
 
     measure_speeds(shown, opened)
 speeds = speeds_of(opened.root, scale.name, shown)

@@ -9,8 +9,8 @@ from pat.study.experiments.at_initialisation.cells import NAME, initialisation_s
 from pat.study.plan.profile import load_profile
 from pat.study.plan.spec import Spec
 from pat.study.runs import sweep as sweeps
-from pat.study.runs import trials
-from pat.study.runs.trials import Times
+from pat.study.runs.timing import trials
+from pat.study.runs.timing.trials import Times
 
 OWN = ["--profile", "digits", "--preset", "full", "--experiment", NAME]
 

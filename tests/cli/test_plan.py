@@ -6,8 +6,8 @@ import pytest
 from test_cli import assert_refused, files, pat
 
 from pat.study.plan.profile import load_profile
-from pat.study.runs import trials
-from pat.study.runs.trials import Times
+from pat.study.runs.timing import trials
+from pat.study.runs.timing.trials import Times
 
 
 @pytest.fixture(autouse=True)

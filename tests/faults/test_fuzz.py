@@ -40,7 +40,7 @@ from pat.saved import _digest
 from pat.study.claims.claims import Claims, load_claims
 from pat.study.plan.profile import Profile, load_profile
 from pat.study.plan.spec import EPI, Neurons, Pruning, Spec, Variation
-from pat.study.runs.console import Console
+from pat.study.runs.following.console import Console
 from pat.study.store import Store, measured
 from pat.study.store.bench import read_bench, write_bench
 from pat.study.store.measured import read_table

@@ -15,7 +15,8 @@ from pat.files import paths
 
 SOURCE = Path(pat.__file__).parent
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "safetensors")
-COMPUTING = ("building", "forecast", "measuring", "run", "throughput", "transplant", "trials")
+TIMING = ("forecast", "measuring", "throughput", "trials")
+COMPUTING = ("building", "run", "transplant", *(f"timing.{name}" for name in TIMING))
 TRAINING = {f"pat.study.runs.{name}" for name in COMPUTING}
 """The modules of the study that compute with networks."""
 FRONTS = ["pat", "pat.training.data"]

@@ -15,7 +15,7 @@ from pat.cli.options import (
     profile_of,
 )
 from pat.files import paths
-from pat.study.runs.console import Console
+from pat.study.runs.following.console import Console
 
 
 def latency(
@@ -55,7 +55,7 @@ def throughput(
     steps: Annotated[int, typer.Option(help="Batches of each side.", min=1)] = 10,
 ) -> None:
     """Measure how many images per second the loader brings and a training step takes, and which one waits."""
-    from pat.study.runs.throughput import measure
+    from pat.study.runs.timing.throughput import measure
     from pat.study.store.record import hardware
 
     with clear_errors():
@@ -86,7 +86,7 @@ def speed(
     from pat.study.experiments.evidence import Evidence
     from pat.study.experiments.speed.runs import speed_table
     from pat.study.plan.profile import load_profile
-    from pat.study.runs.measuring import measure_speeds
+    from pat.study.runs.timing.measuring import measure_speeds
     from pat.study.store import Store, open_store
     from pat.study.store.speeds import with_step_times
 

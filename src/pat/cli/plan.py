@@ -7,10 +7,10 @@ from rich.table import Column, Table
 
 from pat.cli.options import DataFolder, Jobs, OnDevice, Profile, StoreFolder, Workers, clear_errors
 from pat.files import paths
-from pat.study.runs.console import Console
+from pat.study.runs.following.console import Console
 
 if TYPE_CHECKING:
-    from pat.study.runs.forecast import Forecast
+    from pat.study.runs.timing.forecast import Forecast
 
 
 def plan(
@@ -38,8 +38,8 @@ def plan(
     from pat.study import experiments
     from pat.study.experiments.evidence import Evidence
     from pat.study.plan.profile import load_profile
-    from pat.study.runs.forecast import forecast
-    from pat.study.runs.trials import Trials
+    from pat.study.runs.timing.forecast import forecast
+    from pat.study.runs.timing.trials import Trials
     from pat.study.store import open_store
 
     with clear_errors():

@@ -8,7 +8,7 @@ from rich.table import Column, Table
 
 from pat.cli.options import AS_PATH, FOLDER, DataFolder, clear_errors
 from pat.files import paths
-from pat.study.runs.console import Console
+from pat.study.runs.following.console import Console
 
 
 def profiles() -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from pat.study.runs.console import Console
+from pat.study.runs.following.console import Console
 
 if TYPE_CHECKING:
     from pat.study.store.record import Record

@@ -11,7 +11,7 @@ from pat.cli.options import AS_PATH, FAILED, FOLDER, StoreFolder, clear_errors
 from pat.cli.show import print_methods, print_record
 from pat.files import paths
 from pat.files.plain import printable
-from pat.study.runs.console import Console
+from pat.study.runs.following.console import Console
 
 
 def _tell_if_new(store: Path) -> None:

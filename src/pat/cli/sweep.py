@@ -22,7 +22,7 @@ from pat.cli.options import (
     profile_of,
 )
 from pat.files import paths
-from pat.study.runs.console import Console
+from pat.study.runs.following.console import Console
 
 if TYPE_CHECKING:
     from pat.study.plan.profile import Profile as Scale
@@ -82,8 +82,8 @@ def sweep(
     from pat.cli.explored import explored
     from pat.study import experiments
     from pat.study.experiments.oracle_sweep.order import most_decisive_first, seed_by_seed
-    from pat.study.runs import progress
     from pat.study.runs.budget import OutOfTime
+    from pat.study.runs.following import progress
     from pat.study.runs.sweep import How, RunsLost, WorkerLost
     from pat.study.runs.sweep import sweep as start
     from pat.study.store import open_store

@@ -25,7 +25,7 @@ from pat.cli.options import (
 )
 from pat.cli.show import print_record
 from pat.files import paths
-from pat.study.runs.console import Console
+from pat.study.runs.following.console import Console
 
 if TYPE_CHECKING:
     from pat.study.plan.profile import Profile as Scale
@@ -82,9 +82,9 @@ def run(
     A finished run is not run again; an interrupted one goes on from its last checkpoint. Processes that
     torchrun starts train it together, each on its share of every batch.
     """
-    from pat.study.runs import curves, progress
     from pat.study.runs.budget import OutOfTime
     from pat.study.runs.building import check
+    from pat.study.runs.following import curves, progress
     from pat.study.runs.run import follow
     from pat.study.runs.run import run as start
     from pat.study.store import Published, open_store
@@ -205,7 +205,7 @@ def verify(
     workers: Workers = 0,
 ) -> None:
     """Make a run anew from its record and compare every number; exit code 1 if one differs."""
-    from pat.study.runs import progress
+    from pat.study.runs.following import progress
     from pat.study.runs.verifying import find
     from pat.study.runs.verifying import verify as start
     from pat.study.store import Store

@@ -11,13 +11,15 @@ from types import ModuleType
 
 MOVED = {
     "pat.study.evidence": "pat.study.experiments.evidence",
-    "pat.study.measure": "pat.study.runs.measuring",
+    "pat.study.measure": "pat.study.runs.timing.measuring",
     "pat.study.notebooks": "pat.study.report.notebooks",
     "pat.study.profile": "pat.study.plan.profile",
-    "pat.study.progress": "pat.study.runs.progress",
+    "pat.study.progress": "pat.study.runs.following.progress",
     "pat.study.speeds": "pat.study.store.speeds",
     "pat.study.supply": "pat.study.report.supply",
     "pat.study.sweep": "pat.study.runs.sweep",
+    "pat.study.runs.measuring": "pat.study.runs.timing.measuring",
+    "pat.study.runs.progress": "pat.study.runs.following.progress",
     "pat.study.audit.networks": "pat.study.paper.networks",
     "pat.study.audit.numbers": "pat.study.paper.numbers",
 }

@@ -23,7 +23,7 @@ from pat.structure import channel_counts
 from pat.study.plan.profile import load_profile
 from pat.study.plan.spec import Neurons, Spec
 from pat.study.runs.latency_tables import table_of
-from pat.study.runs.measuring import Stepper, compare, measure_speeds, network
+from pat.study.runs.timing.measuring import Stepper, compare, measure_speeds, network
 from pat.study.store import Published, Store, measured, open_store
 from pat.study.store.measured import MissingTable, find_table, read_table
 from pat.study.store.publishing import PublishConflict, publish, publish_measurements

@@ -20,7 +20,7 @@ from pat.study.experiments.evidence import Evidence
 from pat.study.plan.profile import Profile, load_profile
 from pat.study.plan.settings import Experiments, Window
 from pat.study.report.facts import EVIDENCE, OUTPUT, facts, gather, main
-from pat.study.report.pages import counted, evidence_page, lead
+from pat.study.report.pages.verdicts import counted, evidence_page, lead
 from pat.study.store import Published, Store
 from pat.study.store.publishing import publish
 from pat.study.store.record import Record, claims_checksum

@@ -19,18 +19,18 @@ from pat.study.experiments.evidence import Evidence
 from pat.study.experiments.window.tables import window_differences, window_regrets
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import Profile, load_profile
-from pat.study.report import (
+from pat.study.report import supply
+from pat.study.report.pages import (
     benchmarks,
     discussion,
     front,
     gpu,
     networks,
-    pages,
     practice,
     protocol,
     provenance,
     splits,
-    supply,
+    verdicts,
 )
 from pat.study.store import AnyStore, bench, open_store
 from pat.study.store.record import DamagedRecord, claims_checksum
@@ -113,7 +113,7 @@ NOT_THE_PAPERS = (
 
 def _summary(study: Study) -> str:
     """A profile's scale and how many claims held at it."""
-    text = f"**{study.profile.title}** ({_size(study)}). {pages.counted(study.verdicts)}"
+    text = f"**{study.profile.title}** ({_size(study)}). {verdicts.counted(study.verdicts)}"
     if study.evidence.preset == CONFIRMATORY:
         return text
     return text + (
@@ -123,7 +123,7 @@ def _summary(study: Study) -> str:
 
 
 def _lead(study: Study, book: Path) -> str:
-    return "\n\n".join(filter(None, [_summary(study), pages.lead(study.verdicts), _window(study, book)]))
+    return "\n\n".join(filter(None, [_summary(study), verdicts.lead(study.verdicts), _window(study, book)]))
 
 
 def _window(study: Study, book: Path) -> str:
@@ -186,11 +186,11 @@ def _verdicts(studies: Sequence[Study], book: Path) -> str:
         name, main = study.profile.name, study is studies[0]
         rest = "" if main else " Claims without runs at this scale are left out."
         texts.append(f"**{study.profile.title}**, {_size(study)}.{rest}")
-        texts.append(pages.table(study, paper, _chapters(book, name), all_claims=main))
+        texts.append(verdicts.table(study, paper, _chapters(book, name), all_claims=main))
     return "\n\n".join(texts)
 
 
-def _chapters(book: Path, profile: str) -> pages.Link:
+def _chapters(book: Path, profile: str) -> verdicts.Link:
     """Links to the chapters that the table of contents has."""
     contents = book / "_toc.yml"
     known = contents.read_text(encoding="utf-8").split() if contents.is_file() else []
@@ -284,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except ValueError as error:
                 print(f"facts: {error}; left out", file=sys.stderr)
         content = facts(studies, claims, options.book)
-        evidence = "\n".join(pages.evidence_page(study, options.book) for study in studies)
+        evidence = "\n".join(verdicts.evidence_page(study, options.book) for study in studies)
     except ValueError as error:
         print(f"facts: {error}", file=sys.stderr)
         return 2

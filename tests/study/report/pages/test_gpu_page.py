@@ -7,7 +7,7 @@ from test_record import example
 
 from pat.study.plan.profile import load_profile
 from pat.study.plan.spec import AtEpoch, Spec
-from pat.study.report.gpu import NONE, facts
+from pat.study.report.pages.gpu import NONE, facts
 from pat.study.store import Store
 from pat.study.store.record import Record, Result
 

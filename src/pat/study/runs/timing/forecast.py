@@ -7,7 +7,7 @@ from statistics import fmean
 from pat.study.plan.spec import AtEpoch, Spec
 from pat.study.runs.budget import dense_key, pruned_key
 from pat.study.runs.building import check_device
-from pat.study.runs.trials import Source, Times, Trials
+from pat.study.runs.timing.trials import Source, Times, Trials
 from pat.study.runs.trunks import Trunk, plan
 from pat.study.store import AnyStore, Store
 from pat.study.store.record import record_text
@@ -77,7 +77,7 @@ def forecast(
         store: has those that are done.
         jobs: that will run at the same time.
         measure: tells the times of a dense run, or of one that prunes in its first epoch; by default
-            :class:`~pat.study.runs.trials.Trials`.
+            :class:`~pat.study.runs.timing.trials.Trials`.
 
     Raises:
         ValueError: for a network that cannot be trained on the data, or a device that is not there.

@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from typer.testing import CliRunner
 
 from pat.cli import app
-from pat.study.runs.curves import FOLDER
+from pat.study.runs.following.curves import FOLDER
 from pat.study.store import Store
 
 AT = 4

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pat.files.sealed import seal
-from pat.study.report import splits
+from pat.study.report.pages import splits
 from pat.study.store import open_store
 
 FOUND = {

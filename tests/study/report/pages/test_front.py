@@ -7,7 +7,7 @@ from test_facts import book, claims, records, study
 from test_statistics import PROFILE
 
 from pat.study.claims.claims import Claims
-from pat.study.report.front import abstract, forest, standardised
+from pat.study.report.pages.front import abstract, forest, standardised
 
 __all__ = ["book", "claims"]  # fixtures
 

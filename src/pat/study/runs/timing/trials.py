@@ -15,7 +15,7 @@ from pat.files import paths
 from pat.files.errors import DataError
 from pat.study.plan.spec import Spec
 from pat.study.runs.building import build_trainer, open_data
-from pat.study.runs.measuring import Stepper, network
+from pat.study.runs.timing.measuring import Stepper, network
 from pat.study.runs.watcher import SILENT
 from pat.training import checkpoint
 from pat.training.data import load_manifest

@@ -12,7 +12,7 @@ from pat.files import paths
 from pat.study.claims.claims import Claims
 from pat.study.claims.verdicts import Study
 from pat.study.experiments.evidence import Evidence
-from pat.study.report import discussion, practice
+from pat.study.report.pages import discussion, practice
 
 __all__ = ["book", "claims"]  # fixtures
 

@@ -6,9 +6,9 @@ import pytest
 
 from pat.study.plan.profile import Profile, load_profile
 from pat.study.plan.spec import EPI, AtEpoch, Pruning, Spec
-from pat.study.runs.forecast import Forecast, forecast
 from pat.study.runs.sweep import sweep
-from pat.study.runs.trials import Source, Times, Trials
+from pat.study.runs.timing.forecast import Forecast, forecast
+from pat.study.runs.timing.trials import Source, Times, Trials
 from pat.study.store import Store
 
 SMOKE = load_profile("smoke")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pat.files.sealed import seal, unseal
-from pat.study.report import networks
+from pat.study.report.pages import networks
 from pat.study.store import open_store
 
 FOUND = {
@@ -72,7 +72,7 @@ def test_a_changed_record_is_refused(tmp_path: Path) -> None:
 
 def test_the_tool_tells_exact_from_not(tmp_path: Path) -> None:
     out = tmp_path / "survey.json"
-    tool = Path(__file__).parents[3] / "tools" / "networks.py"
+    tool = Path(__file__).parents[4] / "tools" / "networks.py"
     done = subprocess.run(
         [sys.executable, str(tool), "torchvision/resnet18", "timm/convnext_atto", "--out", str(out)],
         check=False, capture_output=True, text=True, timeout=300,

@@ -23,7 +23,7 @@ from pat.study.claims.verdicts import (
     count,
 )
 from pat.study.experiments.policies.finding import WORDS, regrets
-from pat.study.report.pages import label, measured
+from pat.study.report.pages.verdicts import label, measured
 
 _REACH = 3.0
 """Standard deviations from the bound to either end of a track."""

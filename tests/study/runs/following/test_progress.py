@@ -4,7 +4,7 @@ import pytest
 from test_analysis import scored
 from tiny import dense
 
-from pat.study.runs import progress
+from pat.study.runs.following import progress
 from pat.study.runs.sweep import Progress
 
 

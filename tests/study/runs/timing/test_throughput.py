@@ -5,7 +5,7 @@ from tiny import dense
 from typer.testing import CliRunner
 
 from pat.cli import app
-from pat.study.runs.throughput import Throughput, measure
+from pat.study.runs.timing.throughput import Throughput, measure
 
 
 def test_both_sides_are_measured() -> None:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from pat.study.plan.spec import Spec
 from pat.study.runs import sweep as sweeps
-from pat.study.runs.console import Console
+from pat.study.runs.following.console import Console
 from pat.study.runs.watcher import Watcher
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 from test_analysis import scored
 
 from pat.study.plan.profile import load_profile
-from pat.study.report import protocol
+from pat.study.report.pages import protocol
 from pat.study.store import Store
 
 TEXT = "commit: 0123456789abcdef\nchecksum: fedcba9876543210\nprofiles: [digits]\n"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from pat.files.sealed import seal, unseal
-from pat.study.report import benchmarks
+from pat.study.report.pages import benchmarks
 from pat.study.store import open_store
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 BESIDE = {"clock": "processor", "seconds on": 0.9}
 FOUND: dict[str, Any] = {
     "quick": False,

@@ -1,0 +1,1 @@
+"""How runs are followed while they train: lines, bars, curves."""

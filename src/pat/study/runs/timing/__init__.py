@@ -1,0 +1,1 @@
+"""How long runs take: measured steps and images, trials, and what a plan makes of them."""
