@@ -111,8 +111,8 @@ for ratio in ratios:
 
 # %% [markdown]
 # FORCE ranks all channels anew by the network that the last round left. The narrower a layer has become, the more each of its
-# channels matters, those that are out as well: a layer that lost too much comes back whole, another one empties instead. On
-# this network the swings grow from round to round, as the masks of single rounds show, which the records do not keep. Where
+# channels matters, those that are out as well: a layer that lost too much comes back whole, another one empties instead. In the
+# rounds that were looked at on this network the swings grew; the records do not keep the masks of single rounds. Where
 # nothing may come back, which is iterative SNIP, there are none.
 
 # %% [markdown]
