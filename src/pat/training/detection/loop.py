@@ -9,8 +9,9 @@ from torch import nn
 import pat
 from pat import cost
 from pat.criteria import Criterion
+from pat.loops.counting import Counting
 from pat.policy import NamedPolicy, Never
-from pat.pruner import PruningAwareTraining
+from pat.pruner import EpochReport, PruningAwareTraining
 from pat.training.data.draws import generator_for
 from pat.training.detection.examples import Examples, batch
 from pat.training.detection.outcome import Epoch, Outcome, Precision, Size
@@ -51,69 +52,93 @@ def train(
             criterion is given to prune by.
         FloatingPointError: if an epoch's loss is not finite.
     """
-    steps = len(examples) // recipe.slices // recipe.batch_size
-    if steps < 1:
-        raise ValueError(
-            f"{len(examples)} examples do not fill {recipe.slices} slices of {recipe.batch_size} each"
-        )
-    if recipe.precision != "fp32":
-        raise ValueError(f"detectors are trained in fp32, got {recipe.precision}")
+    steps = _steps(len(examples), recipe)
     if not criteria or (policy is not None and len(criteria) > 1):
         raise ValueError(f"one criterion prunes, got {', '.join(criteria) or 'none'}")
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)
     model.train()
-    dense = _size(model, examples)
-    optimizer = recipe.optimizer(model)
-    pruners = {
-        criterion: pat.attach(
-            model,
-            optimizer,
-            batch(examples, range(2)),
-            steps_per_epoch=steps,
-            ratio=ratio,
-            criterion=criterion,
-            policy=policy or Never(),
-            exclude=WHOLE,
-        )
-        for criterion in criteria
-    }
-    pruner = pruners[criteria[0]]
+    dense, optimizer = _size(model, examples), recipe.optimizer(model)
+    pruner = pat.attach(
+        model,
+        optimizer,
+        batch(examples, range(2)),
+        steps_per_epoch=steps,
+        ratio=ratio,
+        criterion=criteria[0],
+        track=criteria[1:],
+        policy=policy or Never(),
+        exclude=WHOLE,
+    )
+    structures = Structures(pruner, ratio)
     history: list[Epoch] = []
-    before: Precision | None = None
-    after: Precision | None = None
+    around: list[Precision] = []
     for epoch, order in enumerate(_orders(len(examples), recipe, seed)):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(epoch)
         phase = pruner.status
         if phase == "prune":
-            before = precision(model, validation)
-        loss = torch.zeros(())
+            around.append(precision(model, validation))
+        loss = 0.0
         for step in range(steps):
             numbers = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            losses = model(*batch(examples, numbers))
-            total = sum(losses.values())
+            total = sum(model(*batch(examples, numbers)).values())
             optimizer.zero_grad()
             total.backward()
             optimizer.step()
-            loss += total.detach() / steps
+            loss += float(total.detach()) / steps
         if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss of epoch {epoch} is {float(loss)}")
+            raise FloatingPointError(f"the loss of epoch {epoch} is {loss}")
         if phase == "prune":
-            after = precision(model, validation)
-        history.append(_epoch(pruners, phase, float(loss)))
+            around.append(precision(model, validation))
+        report = pruner.reports[-1]
+        history.append(Epoch(epoch, phase, loss, report.epi, structures.of(report)))
         watch(history[-1])
-    pruned = [entry.epoch for entry in history if entry.phase == "prune"]
+    before, after = around or (None, None)
     return Outcome(
-        layers=tuple(next(report.counts for report in pruner.reports if report.counts) or ()),
+        layers=structures.layers,
         history=tuple(history),
-        prune_epoch=pruned[0] if pruned else None,
+        prune_epoch=next((entry.epoch for entry in history if entry.phase == "prune"), None),
         before=before,
         after=after,
         validation=precision(model, validation),
         dense=dense,
         size=_size(model, examples),
     )
+
+
+class Structures:
+    """The structures that a pruner's criteria would leave, or that it left, epoch by epoch.
+
+    Args:
+        pruner: that has not pruned yet.
+        ratio: share of its neurons to remove.
+
+    Attributes:
+        layers: whose channels are counted.
+    """
+
+    def __init__(self, pruner: PruningAwareTraining, ratio: float) -> None:
+        self._criterion = pruner.criterion
+        self._counting = Counting(pruner.neurons, "filter", 1, ratio)
+        self.layers = tuple(self._counting.structure(pruner.kept))
+
+    def of(self, report: EpochReport) -> dict[str, tuple[int, ...]]:
+        """By criterion; nothing after sparse epochs."""
+        if report.status != "dense":
+            return {self._criterion: tuple(report.counts.values())} if report.counts else {}
+        kept = {name: self._counting.top(s, self._counting.keep) for name, s in report.scores.items()}
+        return {name: tuple(self._counting.structure(own).values()) for name, own in kept.items()}
+
+
+def _steps(count: int, recipe: Recipe) -> int:
+    """Optimizer steps of an epoch."""
+    steps = count // recipe.slices // recipe.batch_size
+    if steps < 1:
+        raise ValueError(f"{count} examples do not fill {recipe.slices} slices of {recipe.batch_size} each")
+    if recipe.precision != "fp32":
+        raise ValueError(f"detectors are trained in fp32, got {recipe.precision}")
+    return steps
 
 
 def _orders(count: int, recipe: Recipe, seed: int) -> Iterator[list[int]]:
@@ -123,13 +148,6 @@ def _orders(count: int, recipe: Recipe, seed: int) -> Iterator[list[int]]:
         round_, place = divmod(epoch, recipe.slices)
         order = torch.randperm(count, generator=generator_for(seed, round_)).tolist()
         yield order[place * length : (place + 1) * length]
-
-
-def _epoch(pruners: dict[Criterion, PruningAwareTraining], phase: str, loss: float) -> Epoch:
-    reports = {criterion: pruner.reports[-1] for criterion, pruner in pruners.items()}
-    first = next(iter(reports.values()))
-    counts = {name: tuple(report.counts.values()) for name, report in reports.items() if report.counts}
-    return Epoch(first.epoch, phase, loss, first.epi, counts)
 
 
 def _size(model: nn.Module, examples: Examples) -> Size:

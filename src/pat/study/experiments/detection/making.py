@@ -1,6 +1,6 @@
 """Makes the records that are missing: trains a detector, measures it, writes down what it gave."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from importlib import metadata
 from pathlib import Path
@@ -80,15 +80,21 @@ def make_missing(
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     wanted = missing(runs, place)
+    for number, made in enumerate(_made(wanted, place, jobs), 1):
+        report(f"{number} of {len(wanted)}: {made}")
+    return len(wanted)
+
+
+def _made(wanted: Sequence[Run], place: Path, jobs: int) -> Iterator[str]:
+    if jobs == 1:  # no process beside this one, whose start costs seconds
+        yield from (_make_one(run, place, command()) for run in wanted)
+        return
     with executor(jobs) as pool:
         running = [pool.submit(_make_one, run, place, command()) for run in wanted]
         try:
-            for number, done in enumerate(as_completed(running), 1):
-                report(f"{number} of {len(wanted)}: {done.result()}")
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return len(wanted)
+            yield from (done.result() for done in as_completed(running))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _make_one(run: Run, place: Path, started_as: str) -> str:
