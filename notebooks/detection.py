@@ -25,7 +25,7 @@ jobs = 1
 import pandas as pd
 from IPython.display import Markdown, display
 
-from pat.study import figures
+from pat.study import figures, wording
 from pat.study.experiments.detection import records, summaries
 from pat.study.experiments.detection.finding import finding
 from pat.study.experiments.detection.making import make_missing
@@ -74,8 +74,8 @@ recipe = size.recipe
 display(
     Markdown(
         f"**Scale.** {size.title}, each a {recipe.slices}th of a pass over {size.scenes['train']} scenes; "
-        f"{size.scenes['validation']} scenes for validation and {size.scenes['test']} for test; {size.ratio:.0%} of the "
-        f"backbone's filters go; {runs['seed'].nunique()} seeds. Thresholds: "
+        f"{size.scenes['validation']} scenes for validation and {size.scenes['test']} for test; {wording.percent(size.ratio)} of the "
+        f"backbone's filters go; {wording.many(runs['seed'].nunique(), 'seed')}. Thresholds: "
         f"{', '.join(f'{name} {tau[name]:g}' for name in size.criteria)}; where EPI has not triggered before, it prunes in "
         f"epoch {size.fallback}."
     )
@@ -141,4 +141,9 @@ if found:
 
 # %% tags=["hide-input"]
 seconds = runs["seconds"].sum()
-display(Markdown(f"**Cost.** {len(found)} trainings, {seconds / 60:.0f} minutes of one core."))
+display(
+    Markdown(
+        f"**Cost.** {len(found)} trainings, {seconds / 60:.0f} minutes of one core; `python tools/detection.py` makes those that are "
+        "missing."
+    )
+)

@@ -30,7 +30,10 @@ def detector_runs(records: Iterable[DetectionRecord]) -> pd.DataFrame:
     table = pd.DataFrame([_row(record) for record in records], columns=_COLUMNS)
     fixed = table[table["pruned"].str.startswith("epoch")]
     best = fixed.loc[fixed.groupby(["criterion", "seed"], sort=False)["validation"].idxmax()]
-    return pd.concat([table, best.assign(pruned=BEST, seconds=0.0)], ignore_index=True)
+    whole = pd.concat([table, best.assign(pruned=BEST, seconds=0.0)])
+    kinds = whole["pruned"].map({"EPI": 1, BEST: 2}).fillna(0)
+    fixed_first = whole.assign(kind=kinds).sort_values(["criterion", "kind", "epoch", "seed"], kind="stable")
+    return fixed_first.drop(columns="kind").reset_index(drop=True)
 
 
 def _row(record: DetectionRecord) -> tuple[object, ...]:
@@ -163,9 +166,10 @@ def detector_triggers(records: Sequence[DetectionRecord]) -> pd.DataFrame:
         runs = [record for record in own if record.run.criterion == criterion]
         epochs = [r.outcome.prune_epoch for r in runs if r.triggered and r.outcome.prune_epoch is not None]
         highest = [
-            highest_threshold(_followed(record)[criterion], record.run.scale.fallback)
+            value
             for record in records
             if record.run.kind == "dense" and criterion is not None
+            if (value := _highest(_followed(record)[criterion], record.run.scale.fallback)) is not None
         ]
         rows.append(
             {
@@ -177,6 +181,14 @@ def detector_triggers(records: Sequence[DetectionRecord]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _highest(values: Sequence[float | None], latest: int) -> float | None:
+    """The highest threshold that prunes in an epoch or before; None if no threshold does."""
+    try:
+        return highest_threshold(values, latest)
+    except ValueError:
+        return None
 
 
 def _range(values: Sequence[float], digits: int) -> str:
