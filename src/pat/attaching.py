@@ -11,7 +11,12 @@ from pat.pruner import PruningAwareTraining
 
 
 def attach(
-    model: nn.Module, optimizer: Optimizers, example_input: Tensor, *, steps_per_epoch: int, **settings: Any
+    model: nn.Module,
+    optimizer: Optimizers,
+    example_input: Tensor | tuple[Any, ...],
+    *,
+    steps_per_epoch: int,
+    **settings: Any,
 ) -> PruningAwareTraining:
     """Prune a model in the loop that trains it, without another line in that loop.
 

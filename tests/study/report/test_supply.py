@@ -18,6 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 IMPORTED_AS = {
     "pillow": "PIL",
     "scikit-learn": "sklearn",
+    "pycocotools": "torchmetrics",  # which measures with it
     "pyyaml": "yaml",
     "jupyter-client": "jupyter_client",
     "tensorboard": "torch",  # which imports it for its writer

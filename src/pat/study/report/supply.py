@@ -21,7 +21,7 @@ from pat.files import paths
 
 DISTRIBUTION = "pruning-aware-training"
 
-PARTS = ("method", "study", "book", "lightning", "log", "sweep", "dev")
+PARTS = ("method", "study", "book", "detection", "lightning", "log", "sweep", "dev")
 """Who needs a dependency. The method is for everybody, the others are extras."""
 
 PURPOSES = {
@@ -48,6 +48,7 @@ PURPOSES = {
     "pillow": "reads images",
     "playwright": "looks at the built book in a browser",
     "plotly": "figures that answer to the pointer",
+    "pycocotools": "torchmetrics measures precision with it",
     "pydantic": "specifications, profiles and records are checked when read",
     "pytest": "runs the tests",
     "pytest-xdist": "runs them on several cores",
@@ -65,6 +66,7 @@ PURPOSES = {
     "timm": "MobileNetV1, and networks that the tracing is tested on",
     "torch": "tensors, gradients and the trace of a network",
     "torch-pruning": "an independent grouping of channels that a test compares with",
+    "torchmetrics": "mean average precision of detectors",
     "tqdm": "progress in a running notebook",
     "transformers": "an example in its trainer, which a test runs",
     "torchvision": "ResNets, and the data sets' transformations",
