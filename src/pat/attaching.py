@@ -1,5 +1,6 @@
 """One line for a training loop: pruning that hooks itself onto the optimizer."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pat.loops.optimizers import Optimizers
+from pat.loops.wrapping import bare
 from pat.pruner import PruningAwareTraining
+
+_ATTACHED: weakref.WeakKeyDictionary[nn.Module, "weakref.ref[PruningAwareTraining]"] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def attach(
@@ -37,10 +43,17 @@ def attach(
         What watches and prunes: its ``status``, ``epoch`` and ``reports`` say what happened.
 
     Raises:
-        ValueError, UnsupportedOperation: as :class:`~pat.pruner.PruningAwareTraining`.
+        ValueError, UnsupportedOperation: as :class:`~pat.pruner.PruningAwareTraining`; and where another one
+            is attached to the model and has not pruned it yet.
         RuntimeError: in a step of a fused optimizer whose gradients are still scaled: call
             ``scaler.unscale_(optimizer)`` before ``scaler.step(optimizer)``.
     """
+    attached = _ATTACHED.get(bare(model), lambda: None)()
+    if attached is not None and attached.status != "sparse":
+        raise ValueError(
+            "pruning is attached to the model already, and still to come: make model and optimizer anew, or "
+            "follow several criteria with track="
+        )
     pruner = PruningAwareTraining(
         model, optimizer, example_input, steps_per_epoch=steps_per_epoch, **settings
     )
@@ -51,6 +64,7 @@ def attach(
         optimizer.register_step_post_hook(rounds.after)
 
     pruner.optimizers.greet(hook)
+    _ATTACHED[pruner.model] = weakref.ref(pruner)
     return pruner
 
 

@@ -119,3 +119,35 @@ def test_what_is_wrong_is_refused_when_it_is_attached() -> None:
     F.cross_entropy(model(images), labels).backward()
     opt.step()  # nothing was hooked on
     assert not same(model, untouched)
+
+
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, epochs: int = EPOCHS) -> None:
+    for _ in range(epochs):
+        for images, labels in batches():
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+
+
+def test_hooks_of_the_loops_own_run_beside_it() -> None:
+    model, optimizer = made()
+    seen = []
+    pruner = pat.attach(model, optimizer, batches()[0][0], **SETTINGS)
+    optimizer.register_step_post_hook(lambda *_: seen.append(pruner.status))
+    train(model, optimizer)
+    assert len(seen) == EPOCHS * STEPS
+    assert pruner.status == "sparse"
+
+
+def test_one_model_is_pruned_by_one_at_a_time() -> None:
+    model, optimizer = made()
+    first = pat.attach(model, optimizer, batches()[0][0], **SETTINGS)
+    with pytest.raises(ValueError, match="make model and optimizer anew"):
+        pat.attach(model, optimizer, batches()[0][0], **SETTINGS)
+    train(model, optimizer)
+    again = pat.attach(model, optimizer, batches()[0][0], **SETTINGS)  # what is left may lose more
+    train(model, optimizer)
+    assert (first.status, again.status) == ("sparse", "sparse")
+    assert sum(int(kept.sum()) for kept in again.kept.values()) < sum(
+        int(kept.sum()) for kept in first.kept.values()
+    )

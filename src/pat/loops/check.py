@@ -12,12 +12,14 @@ class LoopCheck:
     """Counts the calls of one epoch and warns of those that are missing, late or too many.
 
     Args:
-        optimizers: the loop's; they are listened to until the first epoch ends.
+        optimizers: the loop's; their steps count until the first epoch ends.
         steps_per_epoch: optimizer steps that the loop announced.
     """
 
     def __init__(self, optimizers: Watched, steps_per_epoch: int) -> None:
-        self._listening = [o.register_step_post_hook(self._stepped) for o in optimizers.stepping]
+        # Never taken off: the first epoch may end in a hook, and torch goes through its hooks meanwhile.
+        for optimizer in optimizers.stepping:
+            optimizer.register_step_post_hook(self._stepped)
         self._optimizer_steps = 0
         self._expected = steps_per_epoch
         self._steps = 0
@@ -54,8 +56,6 @@ class LoopCheck:
     def close(self) -> None:
         """Say nothing more: the first epoch is over, or was another process's."""
         self._over = True
-        for handle in self._listening:
-            handle.remove()
 
     def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._optimizer_steps += 1
