@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pat.channels import ChannelGroups
-from pat.rivals.initialisation.gates import LAYERS
+from pat.rivals.initialisation.gates import LAYERS, along_channels
 from pat.rivals.initialisation.synaptic_flow import PASSED_OVER
 
 _TINY = 1e-9  # values up to this have no relevance: nothing is divided by them
@@ -59,7 +59,7 @@ class Relevance:
     def _layer(
         self, name: str, absolute: nn.Module, alpha: float, module: Any, args: tuple[Any, ...], out: Tensor
     ) -> Tensor:
-        straight = out if module.bias is None else out - _per_channel(module.bias, module, out)
+        straight = out if module.bias is None else out - along_channels(module.bias, module, out)
         both = absolute(args[0].abs())
         with torch.no_grad():
             up, down = (straight + both) / 2, (straight - both) / 2
@@ -172,10 +172,3 @@ def _absolute(layer: nn.Module) -> nn.Module:
 
 def _channel_dim(layer: nn.Module, out: Tensor) -> int:
     return out.dim() - 1 if isinstance(layer, nn.Linear) else 1
-
-
-def _per_channel(values: Tensor, layer: nn.Module, out: Tensor) -> Tensor:
-    """``[channels]`` in a shape that broadcasts against a layer's output."""
-    shape = [1] * out.dim()
-    shape[_channel_dim(layer, out)] = -1
-    return values.reshape(shape)
