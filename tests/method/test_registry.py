@@ -46,7 +46,7 @@ def test_every_entry_says_where_it_comes_from() -> None:
     rules = ["early_bert", "early_bird", "kendall", "loss_plateau", "ocspruner", "share", "spearman"]
     assert sorted(POLICIES) == sorted(["epoch", "random", "epi", *rules])
     at_the_start = ["snip", "iterative_snip", "force", "grasp", "synflow", "random"]
-    assert sorted(METHODS) == sorted(["prunetrain", *at_the_start])
+    assert sorted(METHODS) == sorted(["prunetrain", "gpwp", "lfpc", *at_the_start])
     for entry in (*CRITERIA.values(), *POLICIES.values(), *METHODS.values()):
         assert entry.source, entry
 

@@ -72,11 +72,22 @@ class Gates:
         keep = slot.keep(self._units)
         if bool(keep.all()):
             return None
-        shape = [1] * value.dim()
-        dim = value.dim() - 1 if isinstance(module, nn.Linear) else 1
-        shape[dim] = -1
-        times = value.shape[dim] // keep.numel()  # a convolution of several groups has the same in each
-        return keep.repeat(times).reshape(shape).to(value.device)
+        return along_channels(keep, module, value)
+
+
+def along_channels(entries: Tensor, module: nn.Module, value: Tensor) -> Tensor:
+    """One entry per channel, in a shape that broadcasts against what a layer reads or gives.
+
+    Args:
+        entries: ``[channels]``; a convolution of several groups has the same in each.
+        module: a convolution or Linear layer.
+        value: its input or output.
+    """
+    shape = [1] * value.dim()
+    dim = value.dim() - 1 if isinstance(module, nn.Linear) else 1
+    shape[dim] = value.shape[dim]
+    times = value.shape[dim] // max(entries.numel(), 1)
+    return entries.repeat(times).reshape(shape).to(value.device)
 
 
 def depthwise(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from pat.channels import ChannelGroup, ChannelGroups
 from pat.rivals.initialisation.gates import Gates, weights
 from pat.rivals.initialisation.sums import channel_sums
 
-_PASSED_OVER = (
+PASSED_OVER = (
     nn.modules.batchnorm._NormBase,
     nn.LayerNorm,
     nn.GroupNorm,
@@ -27,6 +27,7 @@ _PASSED_OVER = (
     nn.Mish,
     nn.Hardswish,
 )
+"""Norms, and activations of the kind of ReLU."""
 
 
 class SynapticFlow:
@@ -72,7 +73,7 @@ def _linear(model: nn.Module) -> nn.Module:
     """A copy with absolute weights, without biases, norms and activations."""
     copied = copy.deepcopy(model).double().eval()
     for module in copied.modules():
-        if isinstance(module, _PASSED_OVER):
+        if isinstance(module, PASSED_OVER):
             module.register_forward_hook(_passed_on)
     with torch.no_grad():
         for name, parameter in copied.named_parameters():
