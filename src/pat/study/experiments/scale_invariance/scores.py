@@ -37,7 +37,7 @@ def layer_scores(
 
     Args:
         dataset: digits; images get the channels that a network takes, and 32 pixels a side.
-        architectures: names, see :mod:`pat.training.architectures`.
+        architectures: names, see :mod:`pat.training.models`.
         batch_size: of the training and the scores.
         steps: of SGD before the scores are taken, so that no beta is zero any more.
         batches: over which scores are averaged.
