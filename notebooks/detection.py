@@ -85,7 +85,8 @@ display(
 # ## When, and at what precision
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "mAP on the test scenes by pruning epoch: means over the seeds with 95 % intervals (Student's t). Diamonds: EPI at its mean epoch, dots its seeds. Dashed: dense.", "name": "fig-detection-precision"}, "image": {"alt": "A panel for each criterion: mean average precision over the pruning epoch, joined circles for fixed epochs, a diamond for EPI, a dashed line for the dense detector."}}
-figures.detector_precision_by_epoch(runs)
+if found:
+    display(figures.detector_precision_by_epoch(runs))
 
 # %% tags=["hide-input"]
 if found:
@@ -108,7 +109,8 @@ if found:
 # ## When EPI triggers
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "EPI over the epochs of the dense detectors, a line a seed. Dashed: the threshold from classification.", "name": "fig-detection-indicator"}, "image": {"alt": "A panel for each criterion with a line for every seed that rises within the first epochs and then stays level, and a dashed horizontal line at the threshold."}}
-figures.detector_indicator(summaries.detector_indicator_values(found), tau)
+if found:
+    display(figures.detector_indicator(summaries.detector_indicator_values(found), tau))
 
 # %% tags=["hide-input"]
 if found:

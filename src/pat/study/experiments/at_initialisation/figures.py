@@ -52,6 +52,8 @@ def ways_side_by_side(table: pd.DataFrame) -> Figure:
             axis.grid(False, axis="y")
             axis.grid(True, axis="x")
             axis.margins(x=0.08)
+            left, right = axis.get_xlim()
+            axis.set_xlim(max(left, -4), min(right, 104))  # percent, whatever an interval would reach
         axes[0, 2 * number].set_title(f"{100 * ratio:g} % pruned", loc="left")
         dense = known(table.loc[table["way"] == DENSE, "accuracy"])
         if dense is not None:
