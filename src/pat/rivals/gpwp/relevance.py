@@ -23,7 +23,10 @@ class Relevance:
     hands the relevance of an output j back to its inputs in proportion to their contributions
     ``z_ij = w_ij x_i``, apart for positive and negative ones::
 
-        R_i = sum_j (alpha z+_ij / sum_k z+_kj - beta z-_ij / sum_k z-_kj) R_j,    beta = alpha - 1
+        R_i = sum_j (alpha p_ij - beta n_ij) R_j
+        p_ij = z+_ij / sum_k z+_kj
+        n_ij = z-_ij / sum_k z-_kj
+        beta = alpha - 1
 
     so that the sum of relevance stays the same; the bias gets none. Where all contributions to an output have
     one sign, they share all of its relevance (the authors' program gives them alpha or -beta times as much).
