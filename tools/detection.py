@@ -6,33 +6,28 @@ classification. Records that are there are not made again, so that a stopped com
 """
 
 import argparse
-import re
 from pathlib import Path
 
+from pat.cli.sweep import seeds_of
 from pat.study.experiments.detection.making import make_missing
 from pat.study.experiments.detection.planned import SCALES, planned
 from pat.study.plan.profile import load_profile
 
 
-def seeds(text: str) -> list[int]:
-    """``0-9`` or ``0,3,5``."""
-    if match := re.fullmatch(r"(\d+)-(\d+)", text):
-        return list(range(int(match[1]), int(match[2]) + 1))
-    if re.fullmatch(r"\d+(,\d+)*", text):
-        return [int(part) for part in text.split(",")]
-    raise argparse.ArgumentTypeError(f"seeds are like 0-9 or 0,3,5, got {text!r}")
-
-
 def main() -> None:
     """Make what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=seeds, default=seeds("0-9"), help="like 0-9 or 0,3,5 (default 0-9)")
+    parser.add_argument("--seeds", default="0-9", help="like 0-9 or 0,3,5 (default 0-9)")
     parser.add_argument("--out", type=Path, default=Path("results/measured/detection"))
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a core each")
     parser.add_argument("--quick", action="store_true", help="the smoke size, in seconds")
     options = parser.parse_args()
     scale = SCALES["smoke" if options.quick else "small"]
-    runs = planned(scale, load_profile("digits").tau, options.seeds)
+    try:
+        seeds = seeds_of(options.seeds)
+    except ValueError as error:
+        parser.error(str(error))
+    runs = planned(scale, load_profile("digits").tau, seeds)
     try:
         made = make_missing(runs, options.out, jobs=options.jobs, report=lambda line: print(line, flush=True))
     except (ValueError, FloatingPointError) as error:

@@ -79,10 +79,13 @@ class Start:
         """
         from pat.pruner import PruningAwareTraining
 
-        own = {
-            name: getattr(self, name) for name in ("steps_per_epoch", "count", "keep_stem", "min_channels")
-        }
+        own = {"steps_per_epoch": self.steps_per_epoch} | self.neurons
         return PruningAwareTraining(self.model, self.optimizer, self.example, **own | settings)
+
+    @property
+    def neurons(self) -> dict[str, Any]:
+        """What a neuron is, as a pruner's arguments."""
+        return {"count": self.count, "keep_stem": self.keep_stem, "min_channels": self.min_channels}
 
 
 @dataclass(frozen=True)

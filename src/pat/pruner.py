@@ -41,8 +41,7 @@ class PruningAwareTraining:
             and it is wrapped anew, in place, after the removal.
         optimizer: one or several over the model's parameters; those that wrap others (Lookahead, ...) are
             looked into, and one that the loop makes later joins when it first steps.
-        example_input: a batch ``[N, C, H, W]`` on the model's device, to trace the model with, or a tuple of
-            the arguments that the model takes in train mode (a detector: images and targets).
+        example_input: a batch ``[N, C, H, W]`` on the model's device, or a tuple of its train-mode arguments.
         ratio: alpha, the share of neurons to remove, in [0, 1).
         steps_per_epoch: optimizer steps of one epoch.
         criterion: ``"gradient"`` (Eq. 3 on BatchNorm; over filter and bias where there is none),

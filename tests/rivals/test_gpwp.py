@@ -1,16 +1,14 @@
 """GPWP: relevance by hand and conserved, what goes and when, and going on from any point."""
 
 import copy
-import io
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from networks import Plain, assert_unchanged, build, roughen, snapshot
+from rival_loop import RivalLoop, data, restore, save
 from tiny import dense
 from torch import Tensor, nn
 
@@ -24,41 +22,11 @@ from pat.study.store import Store
 
 torch.set_num_threads(1)
 
-EXAMPLE = torch.zeros(2, 1, 8, 8)
-STEPS = 3
 
-
-def data(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    generator = torch.Generator().manual_seed(epoch)
-    for _ in range(STEPS):
-        y = torch.randint(10, (16,), generator=generator)
-        yield torch.randn(16, 1, 8, 8, generator=generator) + y[:, None, None, None] / 5, y
-
-
-class Loop:
-    """A plain training loop."""
-
+class Loop(RivalLoop):
     def __init__(self, seed: int = 0, model: nn.Module | None = None, **settings: Any) -> None:
-        torch.manual_seed(seed)
-        self.model = Plain() if model is None else model
-        self.optimizer = torch.optim.SGD(self.model.parameters(), 0.05, momentum=0.9)
         defaults = {"ratio": 0.5, "interval": 1, "until": 3}
-        self.pat = GradualPruning(self.model, self.optimizer, EXAMPLE, data, **(defaults | settings))
-
-    def epochs(self, count: int = 1, first_step: int = 0) -> "Loop":
-        for _ in range(count):
-            for x, y in list(data(self.pat.epoch))[first_step:]:
-                self.step(x, y)
-            self.pat.end_epoch()
-            first_step = 0
-        return self
-
-    def step(self, x: Tensor, y: Tensor) -> None:
-        self.optimizer.zero_grad()
-        F.cross_entropy(self.model(x), y).backward()
-        self.pat.step()
-        self.optimizer.step()
-        self.pat.after_step()
+        super().__init__(GradualPruning, defaults | settings, seed, model)
 
 
 # --- relevance ---------------------------------------------------------------------------------------------
@@ -265,14 +233,6 @@ def test_weights_that_are_no_numbers_are_an_error() -> None:
 # --- going on ----------------------------------------------------------------------------------------------
 
 
-def save(loop: Loop) -> io.BytesIO:
-    file = io.BytesIO()
-    states = {"pat": loop.pat, "model": loop.model, "optimizer": loop.optimizer}
-    torch.save({name: each.state_dict() for name, each in states.items()}, file)
-    file.seek(0)
-    return file
-
-
 def test_resuming_anywhere_is_the_uninterrupted_run() -> None:
     whole, files = Loop(), []
     for epoch in range(5):
@@ -282,10 +242,7 @@ def test_resuming_anywhere_is_the_uninterrupted_run() -> None:
         whole.pat.end_epoch()
     for epoch, step, file in files[::4]:
         loop = Loop(seed=99)
-        state = torch.load(file, weights_only=True)  # tensors and plain values, no code
-        loop.pat.load_state_dict(state["pat"])
-        loop.model.load_state_dict(state["model"])
-        loop.optimizer.load_state_dict(state["optimizer"])
+        restore(loop, file)
         loop.epochs(5 - epoch, first_step=step)
         for name, tensor in whole.model.state_dict().items():
             assert torch.equal(tensor, loop.model.state_dict()[name]), (epoch, step, name)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from networks import Plain, assert_unchanged, build, difference, roughen, snapshot
+from rival_loop import restore, save
 from tiny import RECIPE
 from torch import Tensor, nn
 
@@ -441,20 +442,9 @@ def test_weights_that_are_no_numbers_do_not_go() -> None:
 # --- going on ----------------------------------------------------------------------------------------------
 
 
-def save(loop: Loop) -> io.BytesIO:
-    file = io.BytesIO()
-    states = {"pat": loop.pat, "model": loop.model, "optimizer": loop.optimizer}
-    torch.save({name: each.state_dict() for name, each in states.items()}, file)
-    file.seek(0)
-    return file
-
-
 def resume(file: io.BytesIO, **settings: Any) -> Loop:
     loop = Loop(**({"seed": 99, "initial_loss": 1.0} | settings))
-    state = torch.load(file, weights_only=True)  # tensors and plain values, no code
-    loop.pat.load_state_dict(state["pat"])
-    loop.model.load_state_dict(state["model"])
-    loop.optimizer.load_state_dict(state["optimizer"])
+    restore(loop, file)
     return loop
 
 

@@ -91,7 +91,7 @@ def sweep(
     with clear_errors():
         until = deadline_of(budget)
         chosen, target, console = profile_of(profile, device), open_store(store), Console()
-        own = explored(experiment, chosen, preset, None if seeds is None else _seeds(seeds))
+        own = explored(experiment, chosen, preset, None if seeds is None else seeds_of(seeds))
         if own is None and seeds is not None:
             chosen = _part(chosen, preset, seeds)
         with ExitStack() as around:
@@ -141,14 +141,14 @@ def sweep(
 
 def _part(chosen: "Scale", preset: str, text: str) -> "Scale":
     """The profile with the seeds of ``--seeds`` alone, of which the preset must have some."""
-    part = chosen.of_seeds(_seeds(text))
+    part = chosen.ofseeds_of(seeds_of(text))
     settings = part.experiments.get(preset)
     if part.sweeps.get(settings.sweep if settings else preset) == ():
         raise ValueError(f"preset {preset!r} of profile {chosen.name!r} has none of the seeds {text}")
     return part
 
 
-def _seeds(text: str) -> list[int]:
+def seeds_of(text: str) -> list[int]:
     """What ``--seeds 3-6,9`` says.
 
     Raises:

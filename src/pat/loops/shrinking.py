@@ -1,6 +1,6 @@
 """Pruners that remove channels at the end of several epochs: the masks are theirs, the surgery is here."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,6 +12,9 @@ from pat import surgery
 from pat.channels import ChannelGroup, ChannelGroups, trace
 from pat.loops.report import EpochReport, LayerCollapse, Status
 from pat.structure import channel_counts
+
+Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
+"""Minibatches ``(images, labels)`` of an epoch, counted from 0."""
 
 
 class Shrinking:

@@ -48,9 +48,7 @@ class GradualPruningSettings(Steps, Method):
             start.optimizer,
             start.example,
             start.batches,
-            count=start.count,
-            keep_stem=start.keep_stem,
-            min_channels=start.min_channels,
+            **start.neurons,
             **self.options(),
         )
 

@@ -1,6 +1,6 @@
 """GPWP in a training loop (Aketi et al. 2020): after every few epochs, the least relevant channels go."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
@@ -10,11 +10,9 @@ from torch.optim import Optimizer
 
 from pat.channels import ChannelGroup
 from pat.loops.counting import Counting
-from pat.loops.shrinking import Shrinking, by_group
+from pat.loops.shrinking import Batches, Shrinking, by_group
 from pat.rivals.gpwp.relevance import Relevance
 from pat.rivals.gpwp.steps import Steps
-
-Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
 
 
 def relevance_scores(relevance: Tensor, neurons: Mapping[str, ChannelGroup]) -> dict[str, Tensor]:

@@ -60,9 +60,7 @@ class LearnedCriteriaSettings(Learning, Method):
             start.batches,
             seed=start.seed,
             label_smoothing=start.label_smoothing,
-            count=start.count,
-            keep_stem=start.keep_stem,
-            min_channels=start.min_channels,
+            **start.neurons,
             **self.options(),
         )
 

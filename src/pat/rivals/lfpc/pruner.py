@@ -1,18 +1,16 @@
 """LFPC in a training loop (He et al. 2020): criteria are learned at one epoch's end, and prune there."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pat.loops.shrinking import Shrinking
+from pat.loops.shrinking import Batches, Shrinking
 from pat.rivals.lfpc.candidates import CANDIDATES, candidate_masks, candidate_scores
 from pat.rivals.lfpc.learning import Learning
 from pat.rivals.lfpc.sampler import CriteriaSampler
-
-Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
 
 
 class LearnedCriteria(Shrinking):

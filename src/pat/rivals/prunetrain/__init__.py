@@ -57,9 +57,7 @@ class PruneTrainSettings(Method):
             start.optimizer,
             start.example,
             initial_loss=starting_loss(start.model, *next(start.batches(0)), start.label_smoothing),
-            count=start.count,
-            keep_stem=start.keep_stem,
-            min_channels=start.min_channels,
+            **start.neurons,
             **self.options(),
         )
 
