@@ -141,7 +141,7 @@ def sweep(
 
 def _part(chosen: "Scale", preset: str, text: str) -> "Scale":
     """The profile with the seeds of ``--seeds`` alone, of which the preset must have some."""
-    part = chosen.ofseeds_of(seeds_of(text))
+    part = chosen.of_seeds(seeds_of(text))
     settings = part.experiments.get(preset)
     if part.sweeps.get(settings.sweep if settings else preset) == ():
         raise ValueError(f"preset {preset!r} of profile {chosen.name!r} has none of the seeds {text}")
