@@ -6,16 +6,21 @@ part begins only while there is time. Seconds say little of another machine, the
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from pat import cost
 from pat.study.plan.profile import Profile, load_profile
@@ -23,6 +28,8 @@ from pat.study.runs.budget import deadline_in, seconds, time_left
 from pat.study.runs.building import build_trainer, open_data
 from pat.study.runs.watcher import SILENT
 from pat.training import models
+from pat.training.data import Augment, add_folder, load_manifest, open_dataset
+from pat.training.data.augment import Decoding
 from pat.training.repeatable import repeatable
 from pat.training.trainer import Trainer
 
@@ -104,6 +111,29 @@ class Ratios:
             found[str(processes)] = round(sum(rates), 1)
         return {"steps per second": found, "ratio 4 / 1": found["4"] / found["1"]}
 
+    def decoding(self) -> dict[str, Any]:
+        """Images per second of a loader whose workers decode, and of one that decodes on the device."""
+        device, count = self.dataset.device, 1024 if self.profile.device == "cuda" else 32
+        workers = min(16, os.cpu_count() or 1) if self.profile.device == "cuda" else 0
+        augment = Augment(random_resized_crop=True, flip=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            root = Path(scratch)
+            _photographs(root / "photographs", count)
+            manifest = load_manifest(add_folder(root / "photographs", "photographs", root, in_memory=False))
+
+            def loader(decoding: Decoding) -> Callable[[], object]:
+                own = open_dataset(manifest, root=root, device=device, workers=workers, decoding=decoding)
+                batch = {"batch_size": min(256, count), "seed": 0, "epoch": 0, "augment": augment}
+                return lambda: deque(own.train_batches(**batch), maxlen=0)  # type: ignore[arg-type]
+
+            times = self._in_turns({"workers": loader("workers"), "device": loader("device")})
+        rates = {name: round(count / span, 1) for name, span in times.items()}
+        return {
+            "images per second": rates,
+            "workers": workers,
+            "ratio device / workers": rates["device"] / rates["workers"],
+        }
+
     def _trainer(self, graphs: bool | None = None) -> Trainer:
         chosen = self.graphs if graphs is None else graphs
         return build_trainer(self.spec, self.dataset, SILENT, 0, graphs=chosen)
@@ -157,6 +187,17 @@ class Ratios:
             torch.cuda.synchronize()
 
 
+def _photographs(folder: Path, count: int) -> None:
+    """JPEGs of a photograph's size, half of them in each of two classes; few for validation."""
+    rng = np.random.default_rng(0)
+    for split, images in (("train", count), ("val", 4)):
+        for i in range(images):
+            file = folder / split / "ab"[i % 2] / f"{i}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+            coarse.resize((500, 375), Image.Resampling.BICUBIC).save(file, quality=90)
+
+
 def _steps(trainer: Trainer) -> Callable[[], object]:
     """The minibatches of one epoch."""
     return lambda: trainer._steps(0)
@@ -203,7 +244,7 @@ def main() -> None:
     found: dict[str, Any] = {"profile": chosen.profile, "architecture": profile.architectures[0]}
     with repeatable(chosen.device):
         ratios = Ratios(profile, chosen.data, not chosen.plain, chosen.turns, chosen.steps)
-        for name in ("loop", "pruned", "tracking", "packed"):
+        for name in ("loop", "pruned", "tracking", "packed", "decoding"):
             if time_left(deadline) < 5:
                 found[name] = {"left out": "no time"}
                 continue

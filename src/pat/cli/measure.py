@@ -7,6 +7,7 @@ from rich.table import Table
 
 from pat.cli.options import (
     DataFolder,
+    Decoding,
     OnDevice,
     Profile,
     StoreFolder,
@@ -52,6 +53,7 @@ def throughput(
     data: DataFolder = paths.DATA,
     workers: Workers = 0,
     device: OnDevice = None,
+    decoding: Decoding = None,
     steps: Annotated[int, typer.Option(help="Batches of each side.", min=1)] = 10,
 ) -> None:
     """Measure how many images per second the loader brings and a training step takes, and which one waits."""
@@ -59,7 +61,7 @@ def throughput(
     from pat.study.store.record import hardware
 
     with clear_errors():
-        chosen = profile_of(profile, device)
+        chosen = profile_of(profile, device, decoding)
         spec = chosen.spec(architecture=architecture, seed=0)
         found = measure(spec, data, workers, steps)
         shown = Table("images per second", "", title=f"{spec.architecture}, {hardware(spec.device)}")

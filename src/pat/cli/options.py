@@ -22,6 +22,11 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Decode(StrEnum):
+    workers = "workers"
+    device = "device"
+
+
 Profile = Annotated[str, typer.Option(help="Scale of the study: a data set, architectures, a recipe.")]
 
 
@@ -49,6 +54,13 @@ Budget = Annotated[
     ),
 ]
 OnDevice = Annotated[Device | None, typer.Option(help="Kind of device; the profile's by default.")]
+Decoding = Annotated[
+    Decode | None,
+    typer.Option(
+        help="Who decodes JPEGs of data sets too large for memory: the workers, or the device (a GPU with "
+        "nvJPEG); the recipe's by default. Pixels differ a little, so it is part of a run."
+    ),
+]
 Graphs = Annotated[
     bool, typer.Option("--graphs/--plain", help="Let an accelerator capture the passes of a network.")
 ]
@@ -77,12 +89,16 @@ def deadline_of(budget: str | None) -> float | None:
     return None if budget is None else deadline_in(seconds(budget) - process_age())
 
 
-def profile_of(name: str, device: str | None) -> "Scale":
-    """The profile of that name, on a kind of device if one is given."""
+def profile_of(name: str, device: str | None, decoding: str | None = None) -> "Scale":
+    """The profile of that name, on a kind of device and with a kind of decoding if they are given."""
     from pat.study.plan.profile import load_profile
 
-    chosen = load_profile(name)
-    return chosen if device is None else chosen.model_copy(update={"device": str(device)})
+    chosen, update = load_profile(name), dict[str, Any]()
+    if device is not None:
+        update["device"] = str(device)
+    if decoding is not None:
+        update["recipe"] = chosen.recipe.model_copy(update={"decoding": str(decoding)})
+    return chosen.model_copy(update=update)
 
 
 def _one_line(error: Exception) -> str:

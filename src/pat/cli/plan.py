@@ -87,7 +87,10 @@ def _show(found: "Forecast", jobs: int, price: float | None) -> None:
         cost, other = (price * seconds / 3600 for seconds in (found.seconds, apart))
         lines.append(f"price: {cost:,.2f} at {price:g} an hour, against {other:,.2f}")
     if "steps" in found.sources:
-        lines.append("timed on made-up images, since the data are not there: loading them is left out")
+        lines.append(
+            "timed on made-up images where the data are not there or a network collapses at once: loading "
+            "is left out"
+        )
     for line in lines:
         console.print(line, soft_wrap=True)
 

@@ -12,6 +12,7 @@ from pat.cli.options import (
     FAILED,
     Budget,
     DataFolder,
+    Decoding,
     Graphs,
     OnDevice,
     Profile,
@@ -53,6 +54,7 @@ def sweep(
     ] = None,
     workers: Workers = 0,
     device: OnDevice = None,
+    decoding: Decoding = None,
     budget: Budget = None,
     executor: Annotated[
         Where, typer.Option(help="Train in processes of this machine, or on the nodes of a Ray cluster.")
@@ -90,7 +92,7 @@ def sweep(
 
     with clear_errors():
         until = deadline_of(budget)
-        chosen, target, console = profile_of(profile, device), open_store(store), Console()
+        chosen, target, console = profile_of(profile, device, decoding), open_store(store), Console()
         own = explored(experiment, chosen, preset, None if seeds is None else seeds_of(seeds))
         if own is None and seeds is not None:
             chosen = _part(chosen, preset, seeds)

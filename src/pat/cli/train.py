@@ -14,6 +14,7 @@ from pat.cli.options import (
     FOLDER,
     Budget,
     DataFolder,
+    Decoding,
     Graphs,
     OnDevice,
     Profile,
@@ -70,6 +71,7 @@ def run(
     data: DataFolder = paths.DATA,
     workers: Workers = 0,
     device: OnDevice = None,
+    decoding: Decoding = None,
     budget: Budget = None,
     log: Annotated[
         Log | None,
@@ -93,7 +95,7 @@ def run(
 
     with clear_errors(), ExitStack() as shown:
         until = deadline_of(budget)
-        chosen = profile_of(profile, device)
+        chosen = profile_of(profile, device, decoding)
         given = {"epoch": prune_epoch, "threshold": threshold, **_settings(settings or [])}
         options = {name: value for name, value in given.items() if value is not None}
         spec = _specified(chosen, architecture, criterion, ratio, policy, method, options, seed)

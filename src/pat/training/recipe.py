@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pat.schedule import warmup_cosine
-from pat.training.data.augment import Augment
+from pat.training.data.augment import Augment, Decoding
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +41,8 @@ class Recipe(BaseModel):
     """Autocast type of the forward pass; fp16 scales the loss."""
     channels_last: bool = False
     """Memory format of 4-dimensional tensors."""
+    decoding: Decoding = "workers"
+    """Who decodes and augments images that are streamed. Pixels differ a little, so it is part of a run."""
     validation_images: int | None = Field(default=None, ge=1)
     """Images that an epoch is validated on, spread evenly over the split; the result is measured on all."""
 

@@ -16,6 +16,7 @@ from pat.study.plan.spec import Spec
 from pat.study.runs.watcher import SILENT, Watcher
 from pat.training import models
 from pat.training.data import ImageDataset, load_manifest, open_dataset
+from pat.training.data.augment import Decoding
 from pat.training.ranks import ALONE, Ranks
 from pat.training.step import cuda_graph
 from pat.training.tracking import StabilityTracker
@@ -64,18 +65,21 @@ def open_data(spec: Spec, data: Path = paths.DATA, workers: int = 0) -> ImageDat
     Raises:
         ValueError: if it is unknown, not there, or not the one that the run was specified with.
     """
-    return _opened(spec.dataset, spec.data_checksum, data, spec.device, workers)
+    decoding = spec.recipe.decoding
+    return _opened(spec.dataset, spec.data_checksum, data, spec.device, workers, decoding)
 
 
 @lru_cache(maxsize=1)  # a process trains many runs on the same data
-def _opened(name: str, checksum: str, root: Path, device: str, workers: int) -> ImageDataset:
+def _opened(
+    name: str, checksum: str, root: Path, device: str, workers: int, decoding: Decoding
+) -> ImageDataset:
     manifest = load_manifest(name)
     if manifest.checksum != checksum:
         raise ValueError(
             f"dataset {name!r} has checksum {manifest.checksum[:12]}, "
             f"the run was specified with {checksum[:12]}"
         )
-    return open_dataset(manifest, root=root, device=torch.device(device), workers=workers)
+    return open_dataset(manifest, root=root, device=torch.device(device), workers=workers, decoding=decoding)
 
 
 def build_trainer(

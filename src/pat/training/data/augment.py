@@ -1,8 +1,11 @@
-"""Augmentation: what may happen to a training image."""
+"""Augmentation: what may happen to a training image, and where."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Decoding = Literal["workers", "device"]
+"""Of streamed images: by worker processes with Pillow, or by the training process on its device."""
 
 
 class Augment(BaseModel):

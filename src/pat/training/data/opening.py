@@ -11,6 +11,7 @@ import torch
 
 from pat.files.atomic import whole, write_whole
 from pat.files.errors import DataError
+from pat.training.data.augment import Decoding
 from pat.training.data.dataset import ImageDataset
 from pat.training.data.division import divide
 from pat.training.data.layouts import cifar, embedded
@@ -29,18 +30,28 @@ Arrays = dict[SplitName, tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]]
 
 
 def open_dataset(
-    manifest: Manifest, *, root: Path, device: torch.device | str, workers: int = 0
+    manifest: Manifest,
+    *,
+    root: Path,
+    device: torch.device | str,
+    workers: int = 0,
+    decoding: Decoding = "workers",
 ) -> ImageDataset:
     """The manifest's data below `root`, checked as far as that is cheap.
 
     Counts are always checked; digests when the images are decoded into memory, or once before
     they are first streamed. `workers`: processes that decode while streaming; no matter to the
-    images. Raises `MissingDataError` with the expected path and how to get the data, `DataError`
-    naming a bad file.
+    images. `decoding`: ``"device"`` decodes and augments on the device instead, on a GPU with
+    nvJPEG, and leaves reading to the workers. Raises `MissingDataError` with the expected path and
+    how to get the data, `DataError` naming a bad file, ValueError for a decoding that a data set
+    in memory has no use for.
     """
     device = torch.device(device)
+    streamed = manifest.layout == "imagefolder" and not manifest.in_memory
+    if decoding == "device" and not streamed:
+        raise ValueError(f"decoding 'device' is for images that are streamed; {manifest.name!r} is in memory")
     if manifest.layout == "imagefolder":
-        return _open_folder(manifest, root, device, workers)
+        return _open_folder(manifest, root, device, workers, decoding)
     if manifest.layout == "cifar-binary":
         groups = {name: cifar.read_group(manifest, name, root) for name in manifest.groups}
     else:
@@ -68,7 +79,9 @@ def split_indices(
     return {split: divided[part.group][split] for split, part in manifest.splits.items()}
 
 
-def _open_folder(manifest: Manifest, root: Path, device: torch.device, workers: int) -> ImageDataset:
+def _open_folder(
+    manifest: Manifest, root: Path, device: torch.device, workers: int, decoding: Decoding
+) -> ImageDataset:
     listings = {name: group_listing(manifest, name, root) for name in manifest.groups}
     parts = split_indices(manifest, {name: found.labels for name, found in listings.items()})
     files: dict[SplitName, tuple[list[Path], npt.NDArray[np.int64]]] = {}
@@ -79,7 +92,7 @@ def _open_folder(manifest: Manifest, root: Path, device: torch.device, workers: 
         from pat.training.data.streaming import FolderDataset  # torchvision's transforms load slowly
 
         _check_once(manifest, listings, root)
-        return FolderDataset(manifest, files, device, workers)
+        return FolderDataset(manifest, files, device, workers, decoding)
     key = _cache_key(manifest, listings)
     cache = root / ".pat-cache" / f"{manifest.name}-{key}.npz"
     arrays = _load_cache(cache, key)

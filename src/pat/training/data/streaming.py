@@ -1,8 +1,9 @@
-"""Large data sets: images decoded and augmented by workers while the model trains."""
+"""Large data sets: images read, decoded and augmented while the model trains."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,17 +12,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from pat.training.data.augment import Augment
+from pat.training.data.augment import Augment, Decoding
 from pat.training.data.dataset import Batch, ImageDataset, Share
 from pat.training.data.draws import CROP_AREA, CROP_RATIO, generator_for
-from pat.training.data.layouts.imagefolder import decode, fitted, read, to_array
+from pat.training.data.layouts import imagefolder, jpeg
 from pat.training.data.manifest import Manifest, SplitName
 
 
 @dataclass(frozen=True)
-class _Samples(Dataset[tuple[Tensor, int]]):
-    """Decoded images of one split, uint8 [C, H, W]. With an augmentation, each is drawn from
-    its own (seed, epoch, index), so that neither order nor number of workers matters."""
+class _Samples:
+    """Images of one split. With an augmentation, each is drawn from its own (seed, epoch, index), so that
+    neither order nor number of workers matters, nor who decodes it."""
 
     files: list[Path]
     labels: list[int]
@@ -33,19 +34,45 @@ class _Samples(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def finished(self, image: Any, index: int) -> Any:
+        """A decoded image, Pillow's or uint8 [C, H, W], cut to size and augmented."""
         size, resize = self.manifest.image_size, self.manifest.resize or self.manifest.image_size
-        image = decode(read(self.files[index]), self.manifest.in_channels, self.files[index])
         crops_itself = self.augment is not None and self.augment.random_resized_crop
         if not crops_itself:
+            fitted = jpeg.fitted if isinstance(image, Tensor) else imagefolder.fitted
             image = fitted(image, resize, size)
-        if self.augment is not None:
-            # torchvision draws from the global generator: lend it this sample's state.
-            with torch.random.fork_rng(devices=[]):
-                state = generator_for(self.seed, self.epoch, index).get_state()
-                torch.default_generator.set_state(state)
-                image = _transforms(self.augment, size)(image)
-        return torch.from_numpy(to_array(image).copy()), self.labels[index]
+        if self.augment is None:
+            return image
+        # torchvision draws from the global generator: lend it this sample's state.
+        with torch.random.fork_rng(devices=[]):
+            state = generator_for(self.seed, self.epoch, index).get_state()
+            torch.default_generator.set_state(state)
+            return _transforms(self.augment, size)(image)
+
+
+class _Decoded(_Samples, Dataset[tuple[Tensor, int]]):
+    """uint8 [C, H, W] and a label each, ready."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        file = self.files[index]
+        image = imagefolder.decode(imagefolder.read(file), self.manifest.in_channels, file)
+        finished = imagefolder.to_array(self.finished(image, index))
+        return torch.from_numpy(finished.copy()), self.labels[index]
+
+
+class _Contents(_Samples, Dataset[tuple[bytes, int]]):
+    """What a file holds, and its number."""
+
+    def __getitem__(self, index: int) -> tuple[bytes, int]:
+        return imagefolder.read(self.files[index]), index
+
+    def batch(self, contents: list[tuple[bytes, int]], device: torch.device) -> tuple[Tensor, Tensor]:
+        """uint8 [B, C, H, W] on the device, and labels."""
+        files = [(content, self.files[index]) for content, index in contents]
+        images = jpeg.decode(files, self.manifest.in_channels, device)
+        indices = [index for _, index in contents]
+        finished = [self.finished(image, index) for image, index in zip(images, indices, strict=True)]
+        return torch.stack(finished), torch.tensor([self.labels[index] for index in indices])
 
 
 def _transforms(augment: Augment, size: int) -> v2.Transform:
@@ -66,41 +93,49 @@ class FolderDataset(ImageDataset):
         files: Mapping[SplitName, tuple[list[Path], npt.NDArray[np.int64]]],
         device: torch.device,
         workers: int = 0,
+        decoding: Decoding = "workers",
     ) -> None:
         if workers < 0:
             raise ValueError(f"workers must not be negative, got {workers}")
         super().__init__(manifest, {split: labels for split, (_, labels) in files.items()}, device)
         self._files = {split: paths for split, (paths, _) in files.items()}
         self._workers = workers
+        self._samples = _Contents if decoding == "device" else _Decoded
 
     def _train(
         self, batch_size: int, steps: range, seed: int, epoch: int, augment: Augment, share: Share
     ) -> Iterator[Batch]:
         order = torch.randperm(self.split_size("train"), generator=generator_for(seed, epoch))
-        samples = self._samples("train", augment=augment, seed=seed, epoch=epoch)
         own = order[steps.start * batch_size : steps.stop * batch_size]
         parts = [batch[share[0] :: share[1]] for batch in torch.split(own, batch_size)]
-        return self._load(samples, torch.cat(parts).tolist(), len(parts[0]))
+        return self._load("train", torch.cat(parts).tolist(), len(parts[0]), augment, seed, epoch)
 
     def _eval(self, split: SplitName, batch_size: int, chosen: list[int]) -> Iterator[Batch]:
-        return self._load(self._samples(split), chosen, batch_size)
+        return self._load(split, chosen, batch_size)
 
-    def _samples(
-        self, split: SplitName, augment: Augment | None = None, seed: int = 0, epoch: int = 0
-    ) -> _Samples:
+    def _load(
+        self,
+        split: SplitName,
+        order: list[int],
+        batch_size: int,
+        augment: Augment | None = None,
+        seed: int = 0,
+        epoch: int = 0,
+    ) -> Iterator[Batch]:
         labels = self._labels_of(split).tolist()
-        return _Samples(self._files[split], labels, self.manifest, augment, seed, epoch)
-
-    def _load(self, samples: _Samples, order: list[int], batch_size: int) -> Iterator[Batch]:
-        loader = DataLoader(
+        samples = self._samples(self._files[split], labels, self.manifest, augment, seed, epoch)
+        whole = isinstance(samples, _Decoded)
+        loader: DataLoader[Any] = DataLoader(
             samples,
             batch_size=batch_size,
             sampler=order,
             num_workers=self._workers,
-            pin_memory=self.device.type == "cuda",
+            collate_fn=None if whole else list,
+            pin_memory=whole and self.device.type == "cuda",
             # Without one of its own, the loader would draw from the global generator.
             generator=torch.Generator(),
         )
-        for images, labels in loader:
+        for batch in loader:
+            images, targets = samples.batch(batch, self.device) if isinstance(samples, _Contents) else batch
             on_device = images.to(self.device, non_blocking=True)
-            yield self.normalised(on_device), labels.to(self.device, non_blocking=True)
+            yield self.normalised(on_device), targets.to(self.device, non_blocking=True)

@@ -106,6 +106,14 @@ def test_a_trial_measures_a_network(spec: Spec) -> None:
     assert min(found.epoch, found.around, found.checkpoint, found.weights, found.log) > 0
 
 
+def test_a_network_that_collapses_in_its_first_epoch_is_timed_by_steps() -> None:
+    """Pruned that far a layer is emptied before an epoch has ended; pruned later it may train on."""
+    hopeless = Pruning(criterion="magnitude", ratio=0.99, policy=AtEpoch(epoch=0))
+    found = Trials()(SMOKE.spec(pruning=hopeless))
+    assert found.source == "steps"
+    assert min(found.epoch, found.around, found.checkpoint, found.weights, found.log) > 0
+
+
 def test_without_data_steps_are_timed(tmp_path: Path) -> None:
     far = load_profile("cifar10-small")
     small = far.recipe.model_copy(update={"batch_size": 4})

@@ -5,7 +5,9 @@ from typing import Any
 from pat.files.sealed import unseal
 from pat.study.store import AnyStore, measured
 
-QUESTIONS = ("tracking", "removal", "speedup", "throughput", "trunks", "growth", "ranks")
+QUESTIONS = (
+    "tracking", "removal", "speedup", "throughput", "trunks", "growth", "ranks", "cluster", "forecasts",
+)  # fmt: skip
 """Keys of a record's answers, as the modules of ``benchmarks/`` are named."""
 NONE = "Not measured yet."
 

@@ -12,6 +12,7 @@ from pat.files import paths
 from pat.study.plan.spec import Spec
 from pat.study.runs.building import build_trainer, check, open_data
 from pat.study.runs.watcher import SILENT
+from pat.training.data.augment import Decoding
 
 
 @dataclass(frozen=True)
@@ -22,23 +23,33 @@ class Throughput:
         loader: decoded, changed and on the device.
         step: trained on, with the pruner watching.
         workers: processes of the loader; 0: the training process does it itself, in turns with the steps.
+        decoding: with ``"device"`` the workers only read, and the training process decodes in turns with
+            the steps.
     """
 
     loader: float
     step: float
     workers: int
+    decoding: Decoding = "workers"
 
     @property
     def together(self) -> float:
-        """What a training run gets: the slower side, or without workers one after the other."""
-        if self.workers:
+        """What a training run gets: the slower side, or one after the other."""
+        if self._beside:
             return min(self.loader, self.step)
         return 1 / (1 / self.loader + 1 / self.step)
 
+    @property
+    def _beside(self) -> bool:
+        return self.workers > 0 and self.decoding == "workers"
+
     def advice(self) -> str:
         """Which one waits, and how many workers would keep up."""
-        if self.loader >= self.step and self.workers:
+        if self._beside and self.loader >= self.step:
             return "the loader waits for the steps: more workers bring nothing"
+        if self.decoding == "device":
+            share = self.together / self.loader
+            return f"the device reads and decodes for {share:.0%} of the time and trains for the rest"
         needed = math.ceil(self.step / (self.loader / max(self.workers, 1)))
         if not self.workers and self.step / self.loader < 0.05:  # such as images that are in memory
             return "the loader takes under a twentieth of the time: workers bring nothing"
@@ -89,7 +100,8 @@ def measure(spec: Spec, data: Path = paths.DATA, workers: int = 0, steps: int = 
         train(images, labels)
     _wait(dataset.device)
     training = time.perf_counter() - begin
-    return Throughput(loaded / loading, sum(len(labels) for _, labels in taken) / training, workers)
+    trained = sum(len(labels) for _, labels in taken)
+    return Throughput(loaded / loading, trained / training, workers, recipe.decoding)
 
 
 def _wait(device: torch.device) -> None:

@@ -21,7 +21,8 @@ from pat.training import checkpoint
 from pat.training.data import load_manifest
 
 Source = Literal["trial", "steps"]
-"""Where a time comes from: epochs on the data, or, where those are not there, steps on made-up images."""
+"""Where a time comes from: epochs on the data, or, where those are not there or the network collapses in
+the first of them, steps on made-up images."""
 
 _EPOCHS, _STEPS = 3, 40  # of a trial; the first epoch does not count
 _LARGE = 1 << 20  # pixels of a batch; above, a processor steps on a few images, taken as a share
@@ -93,7 +94,9 @@ def _trial(spec: Spec, data: Path, workers: int) -> Times:
     )
     before = time.perf_counter() - begin
     trainer.train(until=_EPOCHS)
-    counted = trainer.history[1:] or trainer.history  # a network that collapsed at once has no other
+    counted = trainer.history[1:]
+    if not counted:  # collapsed at once; a run that is pruned later by as much may train on
+        return _steps(spec)
     begin = time.perf_counter()
     images = dataset.split_size("test")
     sample = min(images, 10 * recipe.batch_size)
