@@ -68,7 +68,7 @@ $(STAMP): pyproject.toml $(REQUIREMENTS) $(OUTDATED)
 
 study: setup ## the first study on the embedded digits: its runs, the book with them, and how they compare with the published
 	@$(IN_VENV) $(STUDY_CMD)
-	@OMP_NUM_THREADS=1 $(PY) -m pat.study.report.notebooks --profile $(MAIN) --store results --jobs $(JOBS)
+	@OMP_NUM_THREADS=1 $(PY) -m pat.study.report.executing --profile $(MAIN) --store results --jobs $(JOBS)
 	@$(MAKE) pages
 	@$(IN_VENV) pat results compare --store runs
 
@@ -106,17 +106,17 @@ types: setup ## mypy, strict, on src/pat
 	@$(PY) -m mypy
 
 notebooks-smoke: setup ## execute every notebook at the smallest size
-	@OMP_NUM_THREADS=1 $(PY) -m pat.study.report.notebooks --profile tiny --store build/smoke-runs --out build/smoke --jobs $(JOBS)
+	@OMP_NUM_THREADS=1 $(PY) -m pat.study.report.executing --profile tiny --store build/smoke-runs --out build/smoke --jobs $(JOBS)
 
 book: setup ## build the book from results/, without any training
 	@test -f results/runs.csv || { \
 	  echo "book: results/ has no published runs; publish some with: pat results publish" >&2; exit 2; }
-	@OMP_NUM_THREADS=1 $(PY) -m pat.study.report.notebooks --profile $(MAIN) --store results --jobs $(JOBS)
+	@OMP_NUM_THREADS=1 $(PY) -m pat.study.report.executing --profile $(MAIN) --store results --jobs $(JOBS)
 	@$(MAKE) pages
 
 pages:
-	@OMP_NUM_THREADS=1 $(PY) -m pat.study.report.notebooks --profile $(SECOND) --store results --jobs $(JOBS)
-	@OMP_NUM_THREADS=1 $(PY) -m pat.study.report.notebooks $(EXPLORED) --profile $(EXPLORED_ON) --store results --jobs $(JOBS)
+	@OMP_NUM_THREADS=1 $(PY) -m pat.study.report.executing --profile $(SECOND) --store results --jobs $(JOBS)
+	@OMP_NUM_THREADS=1 $(PY) -m pat.study.report.executing $(EXPLORED) --profile $(EXPLORED_ON) --store results --jobs $(JOBS)
 	@$(PY) -m pat.study.report.facts --profile $(MAIN) $(SECOND) --store results
 	@$(PY) -m pat.study.report.book
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from pat import surgery
 from pat.channels import UnsupportedOperation, trace
-from pat.channels.op import flat_tensors
+from pat.channels.operations.op import flat_tensors
 from pat.files.atomic import write_whole
 from pat.files.sealed import seal
 from pat.study.store.record import command, provenance

@@ -6,11 +6,10 @@ The modules follow the data: importance, structure, stability, policy, channels,
 
 from typing import TYPE_CHECKING
 
-from pat.lazy import exports
+from pat.files.lazy import exports
 
 if TYPE_CHECKING:
     from pat import (
-        attaching,
         channels,
         cost,
         criteria,
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
         structure,
         surgery,
     )
-    from pat.attaching import attach
     from pat.channels import ChannelGroup, ChannelGroups, UnsupportedOperation
+    from pat.loops.attaching import attach
     from pat.pruner import EpochReport, LayerCollapse, PruningAwareTraining
     from pat.saved import load_pruned, read_notes, save_pruned
     from pat.stability import EarlyPruningIndicator
@@ -33,11 +32,11 @@ else:
     __getattr__, __dir__ = exports(
         __name__,
         {
-            "attaching": ["attach"],
             "channels": ["ChannelGroup", "ChannelGroups", "UnsupportedOperation"],
             "cost": [],
             "criteria": [],
             "importance": [],
+            "loops.attaching": ["attach"],
             "methods": [],
             "policy": [],
             "pruner": ["EpochReport", "LayerCollapse", "PruningAwareTraining"],
@@ -60,7 +59,6 @@ __all__ = [
     "PruningAwareTraining",
     "UnsupportedOperation",
     "attach",
-    "attaching",
     "channels",
     "cost",
     "criteria",

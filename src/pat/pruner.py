@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pat import rehearsal, schedule, surgery
-from pat.channels import trace
+from pat import schedule, surgery
+from pat.channels import rehearsal, trace
 from pat.criteria import Criterion
 from pat.loops.arguments import Adjust, adjusted, check, neurons
 from pat.loops.check import LoopCheck
@@ -65,7 +65,7 @@ class PruningAwareTraining:
             prune in the same epoch and differ by the penalty alone.
         linear: whether hidden units of Linear layers are neurons too, beside channels of convolutions; None:
             only in a network in which no convolution has channels that could go (a vision transformer).
-        rehearse: try the removal out on copies before training, see :func:`pat.rehearsal.rehearse`.
+        rehearse: try the removal out on copies before training, see :func:`pat.channels.rehearsal.rehearse`.
 
     Attributes:
         status: ``"dense"``, ``"prune"`` or ``"sparse"``: the phase of the epoch that comes or runs.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pat import channels, surgery
 from pat.channels import ChannelGroups, UnsupportedOperation, trace
-from pat.channels.rules import _RULES
+from pat.channels.operations.own import _RULES
 
 torch.set_num_threads(1)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pat import surgery
 from pat.channels import trace
-from pat.channels.op import flat_tensors
+from pat.channels.operations.op import flat_tensors
 
 torch.set_num_threads(1)
 detection = torchvision.models.detection

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pat import PruningAwareTraining, UnsupportedOperation
 from pat.channels import trace
+from pat.channels.rehearsal import rehearse
 from pat.policy import Never
-from pat.rehearsal import rehearse
 
 torch.set_num_threads(1)
 

@@ -47,7 +47,7 @@ from pat.study.paper.networks import read_networks
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import load_profile
 from pat.study.plan.spec import LatencyAware
-from pat.study.report import notebooks
+from pat.study.report import executing
 from pat.study.runs.latency_tables import table_of
 from pat.study.store import Store, measured, open_store
 from pat.study.store.bench import read_bench
@@ -377,7 +377,7 @@ def yaml_readers(folder: Path) -> dict[str, tuple[Callable[[str], object], str]]
         "the networks' costs": (
             writing(book / "networks.yaml", lambda: read_networks(book)), "networks.yaml"),
         "a notebook's parameters": (
-            writing(parameters, lambda: notebooks.read_parameters("oracle_sweep", "digits", chapters)),
+            writing(parameters, lambda: executing.read_parameters("oracle_sweep", "digits", chapters)),
             "oracle_sweep.yaml"),
     }  # fmt: skip
 
@@ -413,14 +413,14 @@ def test_hostile_yaml_on_the_command_line_is_refused(
 ) -> None:
     target = tmp_path / "was run"
     yaml_readers(tmp_path)
-    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "chapters")
+    monkeypatch.setattr(executing, "NOTEBOOKS", tmp_path / "chapters")
     (tmp_path / "chapters" / "params" / "digits" / "oracle_sweep.yaml").touch()
     for kind, texts in yaml_attacks(target).items():
         for text in texts:
             with bench.trial("hostile", f"YAML {kind}"):
                 arguments = ["oracle_sweep", "--profile", "digits", "-p", "x", text]
                 try:
-                    code: object = notebooks.main(arguments)
+                    code: object = executing.main(arguments)
                 except SystemExit as end:  # a text like an option's
                     code = end.code
                 assert code == 2
@@ -509,7 +509,7 @@ def chapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "params" / "digits").mkdir(parents=True)
     (folder / "texts.py").write_text(WITH_TEXTS)
     (folder / "params" / "digits" / "texts.yaml").touch()
-    monkeypatch.setattr(notebooks, "NOTEBOOKS", folder)
+    monkeypatch.setattr(executing, "NOTEBOOKS", folder)
     return folder
 
 
@@ -518,7 +518,7 @@ def test_parameters_arrive_in_a_notebook_as_they_are(bench: Tally, chapters: Pat
     arguments = ["texts", "--profile", "digits", "--out", str(tmp_path / "out")]
     for name, value in zip(("texts", "anything"), wanted, strict=True):
         arguments += ["-p", name, yaml.safe_dump(value, allow_unicode=False, width=10_000)]
-    assert notebooks.main(arguments) == 0
+    assert executing.main(arguments) == 0
     done = json.loads((tmp_path / "out" / "texts.ipynb").read_text(encoding="utf-8"))
     printed = "".join("".join(o["text"]) for c in done["cells"] for o in c.get("outputs", []))
     texts, keyed = json.loads(printed)
@@ -555,11 +555,11 @@ def test_parameters_that_are_no_literals_are_refused(
     for value in values:
         for name in ("texts", "anything"):
             with bench.trial("hostile", "a notebook's parameter that has no literal"):
-                assert notebooks.main([*call, "-p", name, value]) == 2
+                assert executing.main([*call, "-p", name, value]) == 2
                 assert "'texts'" in capsys.readouterr().err
             with bench.trial("hostile", "a notebook's parameter that has no literal"):
                 (chapters / "params" / "digits" / "texts.yaml").write_text(f"{name}: {value}\n")
-                assert notebooks.main(call) == 2
+                assert executing.main(call) == 2
                 assert "'texts'" in capsys.readouterr().err
                 (chapters / "params" / "digits" / "texts.yaml").write_text("")
     keys = ["x = 1; import os", "import os", "os.name", "x y", "", "__import__('os')", "texts ", "class",
@@ -567,7 +567,7 @@ def test_parameters_that_are_no_literals_are_refused(
             "texts\nimport os", "téxts"]  # fmt: skip
     for key in keys:
         with bench.trial("hostile", "a notebook's parameter whose name is none"):
-            assert notebooks.main([*call, "-p", key, "1"]) == 2
+            assert executing.main([*call, "-p", key, "1"]) == 2
             assert "no parameter" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "was run").exists()
@@ -605,8 +605,8 @@ def test_names_that_are_paths_lead_nowhere(bench: Tally, tmp_path: Path) -> None
             found = pat("show", "--store", "runs", "--", name)
             assert found.exit_code == (0 if name == "" else 2), found.output
         with bench.trial("hostile", "a path as the name of a notebook or its profile"):
-            raises(ValueError, lambda name=name: notebooks.read_parameters(name, "digits"))
-            raises(ValueError, lambda name=name: notebooks.read_parameters("oracle_sweep", name))
+            raises(ValueError, lambda name=name: executing.read_parameters(name, "digits"))
+            raises(ValueError, lambda name=name: executing.read_parameters("oracle_sweep", name))
         with bench.trial("hostile", "a path in a run's specification"):
             raises(ValueError, lambda name=name: dense(profile=name))
             raises(ValueError, lambda name=name: LatencyAware(weight=1, table=name))

@@ -66,8 +66,8 @@ def test_a_manifest_with_a_long_name_is_refused(change: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("notebooks", "audit", "--profile", "smoke", "--store", LONG),
-        ("notebooks", "audit", "--profile", "smoke", "--out", LONG),
+        ("executing", "audit", "--profile", "smoke", "--store", LONG),
+        ("executing", "audit", "--profile", "smoke", "--out", LONG),
         ("facts", "--profile", "smoke", "--store", LONG),
         ("facts", "--profile", "smoke", "--book", LONG),
         ("book", "--book", LONG),

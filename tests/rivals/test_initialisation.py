@@ -18,10 +18,10 @@ from pat.loops.counting import Counting
 from pat.methods import METHODS, Start
 from pat.pruner import LayerCollapse
 from pat.rivals.initialisation import FORCE, SNIP, GraSP, IterativeSNIP, RandomChannels, SynFlow
-from pat.rivals.initialisation.gates import weights
-from pat.rivals.initialisation.gradient_flow import gradient_flow
 from pat.rivals.initialisation.mask import AtInitialisation
-from pat.rivals.initialisation.synaptic_flow import SynapticFlow
+from pat.rivals.scores.gates import weights
+from pat.rivals.scores.gradient_flow import gradient_flow
+from pat.rivals.scores.synaptic_flow import SynapticFlow
 from pat.study.plan.spec import Neurons
 from pat.study.runs.run import run
 from pat.study.store import Store
@@ -309,7 +309,7 @@ def test_force_in_one_step_is_snip() -> None:
 
 
 def test_channels_come_back_by_force_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pat.rivals.initialisation.sensitivity import ConnectionSensitivity
+    from pat.rivals.scores.sensitivity import ConnectionSensitivity
 
     seen: list[dict[str, Tensor]] = []
     original = ConnectionSensitivity.__call__

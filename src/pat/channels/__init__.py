@@ -2,8 +2,8 @@
 
 from pat.channels.coupling import Facet, UnsupportedOperation
 from pat.channels.groups import ChannelGroup, ChannelGroups, Lone, Member, Slot
-from pat.channels.op import Op, Rule
-from pat.channels.rules import elementwise, keeps_zero, register
+from pat.channels.operations.op import Op, Rule
+from pat.channels.operations.own import elementwise, keeps_zero, register
 from pat.channels.tracing import trace
 
 __all__ = [

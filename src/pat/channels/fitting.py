@@ -8,7 +8,7 @@ import torch.fx
 from torch import Tensor, nn
 
 from pat.channels import register
-from pat.channels.layers import convolution_layer
+from pat.channels.operations.layers import convolution_layer
 
 
 def empty_value(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pat.channels.coupling import Coupling, classes
-from pat.channels.op import INPUT, OUTPUT, Alone, Step
+from pat.channels.operations.op import INPUT, OUTPUT, Alone, Step
 
 
 @dataclass(frozen=True, eq=False)

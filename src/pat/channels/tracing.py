@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from pat.channels.coupling import Coupling, UnsupportedOperation
 from pat.channels.groups import ChannelGroups, collect
-from pat.channels.op import flat_tensors
-from pat.channels.operations import find_rule
-from pat.channels.rules import own_rule
+from pat.channels.operations.op import flat_tensors
+from pat.channels.operations.own import own_rule
+from pat.channels.operations.table import find_rule
 from pat.channels.walk import Walk
 
 

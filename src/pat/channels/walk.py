@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from pat.channels.calls import Calls
 from pat.channels.coupling import Coupling, Facet
-from pat.channels.layers import convolution_layer
-from pat.channels.op import INPUT, OUTPUT, Alone, Count, Frame, Op, Rule, Share, Step, flat_tensors
+from pat.channels.operations.calls import Calls
+from pat.channels.operations.layers import convolution_layer
+from pat.channels.operations.op import INPUT, OUTPUT, Alone, Count, Frame, Op, Rule, Share, Step, flat_tensors
 
 
 class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]

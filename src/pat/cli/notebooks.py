@@ -9,7 +9,7 @@ def notebooks(context: typer.Context) -> None:
     """Execute notebooks of a profile: pat notebooks NAME ... --profile PROFILE; --help lists the options."""
     with clear_errors():
         try:
-            from pat.study.report.notebooks import main
+            from pat.study.report.executing import main
         except ModuleNotFoundError as error:
             raise ValueError(
                 f"notebooks need {error.name}: pip install 'pruning-aware-training[book]'"

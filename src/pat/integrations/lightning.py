@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from pat import surgery
-from pat.attaching import attach
+from pat.loops.attaching import attach
 from pat.pruner import EpochReport
 from pat.pruner import PruningAwareTraining as Pruner
 
@@ -18,8 +18,8 @@ class PruningAwareTraining(Callback):
     """Prune a ``LightningModule`` early in its training, with nothing changed in the module.
 
     Works with several optimizers, accumulation, clipping, mixed precision and ``DistributedDataParallel``,
-    as :func:`~pat.attaching.attach` does. Checkpoints of the trainer carry its state: a run goes on from the
-    end of any epoch.
+    as :func:`~pat.loops.attaching.attach` does. Checkpoints of the trainer carry its state: a run goes on
+    from the end of any epoch.
 
     Args:
         example_input: a batch ``[N, C, H, W]`` that the module's ``forward`` takes; by default the module's

@@ -12,7 +12,7 @@ from types import ModuleType
 MOVED = {
     "pat.study.evidence": "pat.study.experiments.evidence",
     "pat.study.measure": "pat.study.runs.timing.measuring",
-    "pat.study.notebooks": "pat.study.report.notebooks",
+    "pat.study.notebooks": "pat.study.report.executing",
     "pat.study.profile": "pat.study.plan.profile",
     "pat.study.progress": "pat.study.runs.following.progress",
     "pat.study.speeds": "pat.study.store.speeds",

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("papermill")
 
-from pat.study.report import executed, notebooks, parameters
+from pat.study.report import executing, finished, parameters
 
 GOOD = """# %% [markdown]
 # # A stand-in
@@ -81,8 +81,8 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", str(root / "jupyter"))
-        with pytest.raises(notebooks.NotebookError) as failure:
-            notebooks.execute(
+        with pytest.raises(executing.NotebookError) as failure:
+            executing.execute(
                 ["good", "failing"],
                 "digits",
                 out_dir=out,
@@ -94,7 +94,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 
 def test_kernel_is_this_environment_and_parameters_arrive(flow: dict[str, object]) -> None:
-    notebook = executed.check(Path(str(flow["out"])) / "good.ipynb")
+    notebook = finished.check(Path(str(flow["out"])) / "good.ipynb")
     texts = [o.text for c in notebook.cells for o in c.get("outputs", []) if "text" in o]
     assert texts == [f"{sys.prefix} 7 [0.5, 0.8] runs\n"]
 
@@ -106,13 +106,13 @@ def test_standard_error_goes_to_the_log_and_not_to_the_page(flow: dict[str, obje
 
 
 def test_paths_of_this_machine_are_not_in_the_metadata(flow: dict[str, object]) -> None:
-    notebook = executed.read_notebook(Path(str(flow["out"])) / "good.ipynb")
+    notebook = finished.read_notebook(Path(str(flow["out"])) / "good.ipynb")
     assert str(flow["root"]) not in json.dumps(notebook.metadata)
     assert notebook.metadata.kernelspec.language == "python"
 
 
 def test_plotly_figure_is_a_small_labelled_division(flow: dict[str, object]) -> None:
-    notebook = executed.read_notebook(Path(str(flow["out"])) / "good.ipynb")
+    notebook = finished.read_notebook(Path(str(flow["out"])) / "good.ipynb")
     division = notebook.cells[-1].outputs[0].data["text/html"]
     assert 'role="img" aria-label="Three &lt;points&gt;."' in division
     assert "Plotly.newPlot" in division
@@ -130,18 +130,18 @@ def test_failure_names_notebook_and_cell_and_leaves_nothing_whole(flow: dict[str
 
 def test_executed_notebooks_with_errors_are_refused(flow: dict[str, object]) -> None:
     out = Path(str(flow["out"]))
-    with pytest.raises(executed.NotebookError, match="no such record"):
-        executed.check(out / "failing.failed.ipynb")
-    with pytest.raises(executed.NotebookError, match="missing"):
-        executed.check(out / "failing.ipynb")
+    with pytest.raises(finished.NotebookError, match="no such record"):
+        finished.check(out / "failing.failed.ipynb")
+    with pytest.raises(finished.NotebookError, match="missing"):
+        finished.check(out / "failing.ipynb")
 
 
 def test_problems_of_unexecuted_and_undescribed(flow: dict[str, object]) -> None:
-    notebook = executed.read_notebook(Path(str(flow["out"])) / "good.ipynb")
+    notebook = finished.read_notebook(Path(str(flow["out"])) / "good.ipynb")
     del notebook.cells[4].metadata["mystnb"]
-    assert any("alt text" in problem for problem in executed.problems(notebook))
+    assert any("alt text" in problem for problem in finished.problems(notebook))
     fresh = jupytext.reads(GOOD, fmt="py:percent")
-    assert executed.problems(fresh) == ["it was never executed (no papermill metadata)"]
+    assert finished.problems(fresh) == ["it was never executed (no papermill metadata)"]
 
 
 @pytest.mark.parametrize(
@@ -156,19 +156,19 @@ def test_problems_of_unexecuted_and_undescribed(flow: dict[str, object]) -> None
 def test_bad_parameters(tmp_path: Path, parameters: dict[str, object], message: str) -> None:
     add(tmp_path, "good", GOOD, "")
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
-        notebooks.check_parameters(tmp_path / "good.py", parameters)
+        executing.check_parameters(tmp_path / "good.py", parameters)
 
 
 def test_good_parameters_return_the_literals(tmp_path: Path) -> None:
     add(tmp_path, "good", GOOD, "")
-    literals = notebooks.check_parameters(tmp_path / "good.py", {"ratios": [0.1], "number": 2.5})
+    literals = executing.check_parameters(tmp_path / "good.py", {"ratios": [0.1], "number": 2.5})
     assert literals == {"profile": "digits", "store": "runs", "number": 3, "ratios": [0.5, 0.8]}
 
 
 def test_a_parameter_that_is_no_literal(tmp_path: Path) -> None:
     add(tmp_path, "computed", '# %% tags=["parameters"]\nnow = list(range(3))\n', "")
     with pytest.raises(ValueError, match="'now' must be a literal"):
-        notebooks.check_parameters(tmp_path / "computed.py", {})
+        executing.check_parameters(tmp_path / "computed.py", {})
 
 
 def test_bad_input_stops_before_anything_runs(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_bad_input_stops_before_anything_runs(tmp_path: Path) -> None:
     add(tmp_path, "listing", GOOD, "[1, 2]")
 
     def run(names: list[str], profile: str = "digits", **options: int) -> None:
-        notebooks.execute(names, profile, out_dir=out, notebooks_dir=tmp_path, **options)
+        executing.execute(names, profile, out_dir=out, notebooks_dir=tmp_path, **options)
 
     with pytest.raises(ValueError, match="unknown profile 'digit'"):
         run(["good"], "digit")
@@ -211,7 +211,7 @@ def test_profile_and_preset_come_from_the_call(tmp_path: Path) -> None:
     )
 
     def texts(profile: str, preset: str | None, names: tuple[str, ...] = ("chosen", "plain")) -> list[str]:
-        done = notebooks.execute(
+        done = executing.execute(
             names,
             profile,
             preset=preset,
@@ -219,7 +219,7 @@ def test_profile_and_preset_come_from_the_call(tmp_path: Path) -> None:
             notebooks_dir=tmp_path,
             report=lambda text: None,
         )
-        return [executed.check(path).cells[-1].outputs[0].text for path in done]
+        return [finished.check(path).cells[-1].outputs[0].text for path in done]
 
     assert texts("smoke", None) == ["smoke study\n", "smoke\n"]
     assert texts("digits", "quick") == ["digits quick\n", "digits\n"]  # without a folder of files
@@ -238,12 +238,12 @@ def test_command_line_answers_a_preset_that_the_profile_has_not_with_2(
         ("smoke", "quick", "profile 'smoke' has no preset 'quick'; it has study"),
         ("nonsense", "quick", "unknown profile 'nonsense'; known are"),
     ):
-        assert notebooks.main(["policies", "--profile", profile, "--preset", preset, *out]) == 2
+        assert executing.main(["policies", "--profile", profile, "--preset", preset, *out]) == 2
         assert message in capsys.readouterr().err
 
 
 def test_command_line_answers_bad_input_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert notebooks.main(["--profile", "nosuch"]) == 2
+    assert executing.main(["--profile", "nosuch"]) == 2
     assert "unknown profile 'nosuch'" in capsys.readouterr().err
 
 
@@ -251,7 +251,7 @@ def test_command_line_answers_bad_input_with_2(capsys: pytest.CaptureFixture[str
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with one notebook, which the command line takes for the project's."""
     add(tmp_path, "good", GOOD, "number: 7\n")
-    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(executing, "NOTEBOOKS", tmp_path)
     return tmp_path
 
 
@@ -264,20 +264,20 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
         def __init__(self, max_workers: int, mp_context: object, initializer: object) -> None:
             super().__init__(max_workers)
 
-    def run(task: notebooks._Task) -> tuple[float, list[str]]:
+    def run(task: executing._Task) -> tuple[float, list[str]]:
         started.append(task.parameters)
         return 0.0, []
 
-    monkeypatch.setattr(notebooks, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(notebooks, "_run", run)
+    monkeypatch.setattr(executing, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(executing, "_run", run)
     return started
 
 
 def test_command_line_passes_parameters_as_yaml(folder: Path, started: list[dict[str, object]]) -> None:
     arguments = ["good", "--profile", "digits", "--out", str(folder / "out")]
-    assert notebooks.main(arguments) == 0
+    assert executing.main(arguments) == 0
     given = ["-p", "number", "2.5", "-p", "ratios", "[0.1, 0.9]", "--parameter", "store", "elsewhere"]
-    assert notebooks.main([*arguments, *given]) == 0
+    assert executing.main([*arguments, *given]) == 0
     assert started == [
         {"profile": "digits", "number": 7},
         {"profile": "digits", "number": 2.5, "ratios": [0.1, 0.9], "store": "elsewhere"},
@@ -300,13 +300,13 @@ def test_command_line_refuses_parameters_before_anything_runs(
     started: list[dict[str, object]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert notebooks.main([*arguments, "--profile", "digits", "--out", str(folder / "out")]) == 2
+    assert executing.main([*arguments, "--profile", "digits", "--out", str(folder / "out")]) == 2
     assert message in capsys.readouterr().err
     assert started == []
     assert not (folder / "out").exists()
 
 
-SOURCES = sorted(notebooks.NOTEBOOKS.glob("*.py"))
+SOURCES = sorted(executing.NOTEBOOKS.glob("*.py"))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=[path.stem for path in SOURCES])
@@ -317,7 +317,7 @@ def test_source_reads_as_a_chapter(source: Path) -> None:
     assert notebook.cells[0].source.startswith("# ")
     tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
-    literals = notebooks.check_parameters(source, {})
+    literals = executing.check_parameters(source, {})
     assert {"profile", "store"} <= set(literals)
     tree = ast.parse(source.read_text(encoding="utf-8"))
     modules = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
@@ -333,19 +333,19 @@ def test_source_reads_as_a_chapter(source: Path) -> None:
     assert not long, f"move to pat.study: {long}"
 
 
-PARAMETER_FILES = sorted(notebooks.NOTEBOOKS.glob("params/*/*.yaml"))
+PARAMETER_FILES = sorted(executing.NOTEBOOKS.glob("params/*/*.yaml"))
 
 
 @pytest.mark.parametrize("path", PARAMETER_FILES, ids=[f"{p.parent.name}-{p.stem}" for p in PARAMETER_FILES])
 def test_parameter_file_fits_its_notebook(path: Path) -> None:
-    values = notebooks.read_parameters(path.stem, path.parent.name)
-    notebooks.check_parameters(notebooks.NOTEBOOKS / f"{path.stem}.py", values)
+    values = executing.read_parameters(path.stem, path.parent.name)
+    executing.check_parameters(executing.NOTEBOOKS / f"{path.stem}.py", values)
 
 
 def test_every_notebook_has_parameters_for_the_digits_and_the_small_sizes() -> None:
     for profile in parameters.list_profiles():
         if profile in {"digits", "smoke", "tiny"}:
-            assert notebooks.notebooks_of(profile) == parameters.list_notebooks()
+            assert executing.notebooks_of(profile) == parameters.list_notebooks()
 
 
 def test_notebook_names_are_sorted_sources(tmp_path: Path) -> None:
@@ -359,6 +359,6 @@ def test_notebook_names_are_sorted_sources(tmp_path: Path) -> None:
 
 def test_a_number_and_its_spread_stay_on_one_line() -> None:
     cell = "<td>8.21 ± 0.29</td><td>1.9 [−0.0, 3.9]</td><td>a ± b, 3 of [4, 5, 6]</td>"
-    assert executed.unbroken(cell) == cell.replace("1 ±", "1\u00a0±").replace("± 0", "±\u00a00").replace(
+    assert finished.unbroken(cell) == cell.replace("1 ±", "1\u00a0±").replace("± 0", "±\u00a00").replace(
         "0.0, 3", "0.0,\u00a03"
     )

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pat.channels import ChannelGroups
-from pat.rivals.initialisation.gates import LAYERS, along_channels
-from pat.rivals.initialisation.synaptic_flow import PASSED_OVER
+from pat.rivals.scores.gates import LAYERS, along_channels
+from pat.rivals.scores.synaptic_flow import PASSED_OVER
 
 _TINY = 1e-9  # values up to this have no relevance: nothing is divided by them
 

@@ -13,7 +13,7 @@ class FORCE(IterativeSNIP):
 
     A weight's score is ``|w dL/dw|`` with the dense weight w and the gradient at the network that the last
     round left, a channel's the sum over its filters. Whole channels are switched off where they are read
-    (:class:`~pat.rivals.initialisation.gates.Gates`): a filter of zeros before BatchNorm or ReLU, which is
+    (:class:`~pat.rivals.scores.gates.Gates`): a filter of zeros before BatchNorm or ReLU, which is
     the paper's formula taken literally, has a gradient that grows beyond bounds or is zero. Without these two
     both are the same. One step is SNIP.
 

@@ -56,8 +56,8 @@ class GraSP(AtInitialisation):
     def scorer(
         self, start: Start, groups: "ChannelGroups", neurons: "Mapping[str, ChannelGroup]"
     ) -> "Scorer":
-        from pat.rivals.initialisation.gradient_flow import gradient_flow
-        from pat.rivals.initialisation.sums import channel_sums
+        from pat.rivals.scores.gradient_flow import gradient_flow
+        from pat.rivals.scores.sums import channel_sums
 
         return lambda kept: channel_sums(
             gradient_flow(start, self.batches, self.temperature), groups, neurons

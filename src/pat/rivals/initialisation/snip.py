@@ -45,6 +45,6 @@ class SNIP(AtInitialisation):
     def scorer(
         self, start: Start, groups: "ChannelGroups", neurons: "Mapping[str, ChannelGroup]"
     ) -> "Scorer":
-        from pat.rivals.initialisation.sensitivity import ConnectionSensitivity
+        from pat.rivals.scores.sensitivity import ConnectionSensitivity
 
         return ConnectionSensitivity(start, groups, neurons, self.batches, returning=self.returning)

@@ -48,6 +48,6 @@ class SynFlow(AtInitialisation):
     def scorer(
         self, start: Start, groups: "ChannelGroups", neurons: "Mapping[str, ChannelGroup]"
     ) -> "Scorer":
-        from pat.rivals.initialisation.synaptic_flow import SynapticFlow
+        from pat.rivals.scores.synaptic_flow import SynapticFlow
 
         return SynapticFlow(start.model, start.example, groups, neurons)

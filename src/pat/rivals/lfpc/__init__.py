@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pat.lazy import exports
+from pat.files.lazy import exports
 from pat.methods import METHODS, Method, Pruner, Start
 from pat.rivals.lfpc.learning import Learning
 

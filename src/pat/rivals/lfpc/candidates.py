@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pat.channels import ChannelGroup, ChannelGroups
 from pat.loops.shrinking import by_group
-from pat.rivals.initialisation.gates import weights
+from pat.rivals.scores.gates import weights
 from pat.structure import kept_count
 
 

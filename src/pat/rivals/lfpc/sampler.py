@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pat.channels import ChannelGroups, Slot
-from pat.rivals.initialisation.gates import Gates, along_channels
+from pat.rivals.scores.gates import Gates, along_channels
 
 
 class _SoftGates(Gates):

@@ -10,7 +10,7 @@ from typing import Any
 from pat.files.paths import BOOK, argument
 from pat.files.plain_yaml import load_yaml
 from pat.study.report import site
-from pat.study.report.executed import NotebookError, check, plain
+from pat.study.report.finished import NotebookError, check, plain
 
 
 class BookError(RuntimeError):

@@ -13,7 +13,7 @@ from pat.files.paths import NOTEBOOKS
 from pat.files.plain import shown
 from pat.files.plain_yaml import load_yaml
 from pat.study.plan.profile import load_profile
-from pat.study.report.executed import write_notebook
+from pat.study.report.finished import write_notebook
 
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 

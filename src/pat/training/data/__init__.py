@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pat.lazy import exports
+from pat.files.lazy import exports
 
 if TYPE_CHECKING:
     from pat.training.data.adding import add_folder

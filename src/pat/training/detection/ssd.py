@@ -17,7 +17,7 @@ from torchvision.models.detection.ssd import SSD
 from pat.training.models import build
 
 WHOLE = ("backbone.extras", "head")
-"""What stays whole when the backbone is pruned: for ``exclude`` of :func:`pat.attaching.attach`."""
+"""What stays whole when the backbone is pruned: for ``exclude`` of :func:`pat.loops.attaching.attach`."""
 
 
 class Pyramid(nn.Module):

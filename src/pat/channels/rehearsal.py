@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from pat import surgery
 from pat.channels import ChannelGroup, ChannelGroups, UnsupportedOperation
-from pat.channels.op import flat_tensors
+from pat.channels.operations.op import flat_tensors
 
 TOLERANCE = 1e-6
 """Largest difference of two outputs, relative to the largest value; they are computed in 64 bits."""

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pat.channels import ChannelGroup, ChannelGroups
 from pat.methods import Start
-from pat.rivals.initialisation.gates import Gates, weights
-from pat.rivals.initialisation.sums import channel_sums
+from pat.rivals.scores.gates import Gates, weights
+from pat.rivals.scores.sums import channel_sums
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -32,7 +32,7 @@ class ConnectionSensitivity:
         groups, neurons: of its trace, and those to score.
         batches: minibatches of one scoring; the next one takes the next ones.
         returning: whether channels that are off have a score, see
-            :class:`~pat.rivals.initialisation.gates.Gates`.
+            :class:`~pat.rivals.scores.gates.Gates`.
     """
 
     def __init__(

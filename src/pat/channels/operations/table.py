@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from pat.channels.arithmetic import copied, elementwise, filled, random, same
 from pat.channels.coupling import Facet
-from pat.channels.layers import LAYERS
-from pat.channels.moving import concatenated, moved, padded
-from pat.channels.op import Op, Rule
+from pat.channels.operations.arithmetic import copied, elementwise, filled, random, same
+from pat.channels.operations.layers import LAYERS
+from pat.channels.operations.moving import concatenated, moved, padded
+from pat.channels.operations.op import Op, Rule
 
 
 def reduced(op: Op) -> list[Facet] | list[list[Facet]]:

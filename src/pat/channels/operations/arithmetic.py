@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pat.channels.coupling import Facet
-from pat.channels.op import Op, flat_tensors
+from pat.channels.operations.op import Op, flat_tensors
 
 
 def elementwise(op: Op) -> list[Facet]:

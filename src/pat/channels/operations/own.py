@@ -1,7 +1,7 @@
 """Rules of one's own, for operations that the table does not know or knows too carefully.
 
 A rule says what an operation or a layer does to channels. The ATen operations that most networks consist of
-have theirs in :mod:`pat.channels.operations`; :func:`register` adds or replaces one.
+have theirs in :mod:`pat.channels.operations.table`; :func:`register` adds or replaces one.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from pat.channels.coupling import Facet
-from pat.channels.op import Op, Rule
+from pat.channels.operations.op import Op, Rule
 
 Target = type[nn.Module] | Callable[..., Any] | str
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from pat.channels.coupling import Facet
-from pat.channels.op import Op, Rule
+from pat.channels.operations.op import Op, Rule
 
 
 def _along(op: Op, tensor: Tensor | None, dim: int, why: str = "") -> Facet | None:

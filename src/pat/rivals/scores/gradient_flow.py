@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pat.methods import Start
-from pat.rivals.initialisation.gates import weights
-from pat.rivals.initialisation.sensitivity import mean_gradient, minibatches
+from pat.rivals.scores.gates import weights
+from pat.rivals.scores.sensitivity import mean_gradient, minibatches
 
 
 def gradient_flow(start: Start, batches: int, temperature: float = 200.0) -> dict[str, Tensor]:

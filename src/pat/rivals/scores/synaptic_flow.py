@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pat.channels import ChannelGroup, ChannelGroups
-from pat.rivals.initialisation.gates import Gates, weights
-from pat.rivals.initialisation.sums import channel_sums
+from pat.rivals.scores.gates import Gates, weights
+from pat.rivals.scores.sums import channel_sums
 
 PASSED_OVER = (
     nn.modules.batchnorm._NormBase,

@@ -15,7 +15,7 @@ def exports(
     Args:
         package: its ``__name__``.
         contents: for each module of the package the names in it that are the package's own, too. No name may
-            be that of a module.
+            be that of a module. Of a module further down (``"a.b"``) only these names are.
     """
     homes = {name: module for module, names in contents.items() for name in names}
 
@@ -30,6 +30,6 @@ def exports(
         return value
 
     def listed() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *contents, *homes})
+        return sorted({*vars(sys.modules[package]), *(name for name in contents if "." not in name), *homes})
 
     return load, listed

@@ -26,7 +26,7 @@ from pat.files.atomic import staging
 from pat.files.paths import BOOK, NOTEBOOKS, argument
 from pat.files.plain import shown
 from pat.files.plain_yaml import load_yaml
-from pat.study.report.executed import NotebookError, first_line, plain, problems, tidy, write_notebook
+from pat.study.report.finished import NotebookError, first_line, plain, problems, tidy, write_notebook
 from pat.study.report.parameters import (
     KERNELSPEC,
     check_parameters,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from pat.channels.op import Count, Op, Share, counted, flat_tensors, numbers
+from pat.channels.operations.op import Count, Op, Share, counted, flat_tensors, numbers
 
 
 class Calls(TorchFunctionMode):

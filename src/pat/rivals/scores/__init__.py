@@ -1,0 +1,1 @@
+"""Scores of weights: a network with some channels off and minibatches in, one score per channel out."""
