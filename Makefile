@@ -11,7 +11,7 @@ JOBS ?= 2
 MAIN := digits-24
 SECOND := cifar10-small-30
 # Chapters whose own runs, which decide nothing, are on the second round's schedule.
-EXPLORED := at_initialisation
+EXPLORED := at_initialisation along_the_way networks recipes
 EXPLORED_ON := digits
 STUDY_CMD ?= pat sweep --profile $(MAIN) --preset study --jobs $(JOBS)
 

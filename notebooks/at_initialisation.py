@@ -22,29 +22,15 @@ jobs = 2
 # %% tags=["hide-input"]
 from IPython.display import Markdown, display
 
-from pat.study.experiments.at_initialisation import cells, figures, summaries
-from pat.study.experiments.at_initialisation.finding import finding
-from pat.study.experiments.evidence import Evidence
-from pat.study.plan.profile import load_profile
-from pat.study.runs.following import progress
-from pat.study.runs.sweep import How
-from pat.study.store import open_store
+from pat.study.experiments.comparisons import chapter, figures, summaries
+from pat.study.experiments.comparisons.at_initialisation import AT_INITIALISATION
 from pat.study.style import style
-from pat.study.wording import many
 
 style()
-scale, opened, extent = load_profile(profile), open_store(store), cells.extent(preset)
-with progress.in_notebook() as bar:
-    records = cells.initialisation_records(scale, preset, opened, How(jobs=jobs, on_progress=bar))
-asked = len(cells.initialisation_specs(scale, preset))
-runs = summaries.initialisation_table(records)
-ratios = sorted(runs["ratio"].dropna().unique())
-network = scale.architectures[0]
+found = chapter.open_chapter(AT_INITIALISATION, profile, preset, store, jobs)
 
 # %% tags=["remove-input"]
-display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
-if len(records) < asked:
-    display(Markdown(f"*{asked - len(records)} of {asked} runs of this comparison are not run yet.*"))
+display(Markdown(found.lead()))
 
 # %% [markdown]
 # ## Side by side
@@ -52,21 +38,11 @@ if len(records) < asked:
 # Further right in the wide panels is better; the narrow ones say at what size.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Test accuracy at the last epoch, and multiply-accumulates of an image in percent of the dense network's, by way to prune, for each ratio. Means over seeds with 95 % intervals (Student's t), seeds as dots. Dotted: the dense runs' mean. A network that collapsed counts with the accuracy of a constant answer and has no size.", "name": "fig-at-initialisation"}, "image": {"alt": "Two panels for each pruning ratio with a row for each way to prune and marks with error bars: test accuracy, and the size of the network that is left. Colours tell dense runs, Algorithm 1 in the epoch that EPI picks, Algorithm 1 in epoch 0, and rules that prune before the first step."}}
-figures.ways_side_by_side(runs)
+figures.ways_side_by_side(found.comparison, found.table)
 
 # %% tags=["hide-input"]
-for ratio in ratios:
-    table = summaries.initialisation_summary(runs, ratio).style.set_table_attributes(
-        'class="dataframe table"'
-    )
-    display(
-        table.hide(axis="index").set_caption(
-            f"{100 * ratio:g} % pruned. Test accuracy in percent; its difference to Algorithm 1 in epoch 0 by the gradient "
-            "criterion in points, paired by seed [95 % interval, uncorrected]; mean pruning epoch; multiply-accumulates of an "
-            "image, parameters, and multiply-accumulates of the whole training in percent of the dense network's; layers "
-            "without a channel; networks without a path from input to output. Means over seeds ± half the 95 % interval."
-        )
-    )
+for table in found.summaries():
+    display(table)
 
 # %% [markdown]
 # ## Question and method
@@ -90,13 +66,7 @@ for ratio in ratios:
 # Seeds are paired: the same initial weights and the same order of the data.
 
 # %% tags=["hide-input"]
-display(
-    Markdown(
-        f"**Scale.** {scale.title}; {network}; {scale.recipe.epochs} epochs; {many(len(extent.seeds), 'seed')} from "
-        f"{extent.seeds[0]} on, which are in no sweep of any profile. **This is exploration**: no claim is decided from "
-        f"these runs, and none of the deciding runs is shown here. {scale.purpose}"
-    )
-)
+display(Markdown(found.scale()))
 
 # %% [markdown]
 # ## What is left of the layers
@@ -105,9 +75,9 @@ display(
 # block's shortcut, or else cuts the network in two; such networks are left out here.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A heat map for each pruning ratio: a row for each layer of the network, a column for each way to prune, and in each cell the mean percentage of the layer's channels that is left."}}
-for ratio in ratios:
-    display(Markdown(f"{100 * ratio:g} % of the filters pruned; in parentheses the dense layer's channels:"))
-    display(figures.widths_side_by_side(summaries.widths_left(records, ratio)))
+for panel in found.panels:
+    display(Markdown(f"{panel} of the filters pruned; in parentheses the dense layer's channels:"))
+    display(figures.widths_side_by_side(summaries.widths_left(found.cells, found.records, panel)))
 
 # %% [markdown]
 # FORCE ranks all channels anew by the network that the last round left. The narrower a layer has become, the more each of its
@@ -125,7 +95,4 @@ for ratio in ratios:
 # oracle is in the chapter on the sweep, with other seeds.
 
 # %% tags=["hide-input"]
-seconds = sum(record.provenance.seconds for record in records)
-display(
-    Markdown(f"**Cost.** {len(records)} runs, {seconds / 60:.0f} minutes of training (one thread a run).")
-)
+display(Markdown(found.cost()))

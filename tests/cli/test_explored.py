@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from test_cli import assert_refused, pat
 
-from pat.study.experiments.at_initialisation.cells import NAME, initialisation_specs
+from pat.study.experiments.comparisons.at_initialisation import AT_INITIALISATION
 from pat.study.plan.profile import load_profile
 from pat.study.plan.spec import Spec
 from pat.study.runs import sweep as sweeps
 from pat.study.runs.timing import trials
 from pat.study.runs.timing.trials import Times
 
-OWN = ["--profile", "digits", "--preset", "full", "--experiment", NAME]
+OWN = ["--profile", "digits", "--preset", "full", "--experiment", AT_INITIALISATION.name]
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +37,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
 def test_a_sweep_has_all_runs_or_those_of_some_seeds(asked: list[Spec]) -> None:
     digits = load_profile("digits")
     assert pat("sweep", *OWN).exit_code == 0
-    assert asked == initialisation_specs(digits, "full")
+    assert asked == AT_INITIALISATION.runs(digits, "full")
     asked.clear()
     assert pat("sweep", *OWN, "--seeds", "303-304,307").exit_code == 0
-    assert asked == initialisation_specs(digits, "full", (303, 304, 307))
+    assert asked == AT_INITIALISATION.runs(digits, "full", (303, 304, 307))
 
 
 def test_a_plan_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,5 +53,9 @@ def test_a_plan_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_it_does_not_have_is_refused(here: Path) -> None:
     assert_refused(here, "no seed 200 in preset 'full'", "sweep", *OWN, "--seeds", "200")
-    assert_refused(here, "no preset 'pilot'", "sweep", "--preset", "pilot", "--experiment", NAME)
-    assert_refused(here, "no preset 'primary'", "plan", "--preset", "primary", "--experiment", NAME)
+    assert_refused(
+        here, "no preset 'pilot'", "sweep", "--preset", "pilot", "--experiment", AT_INITIALISATION.name
+    )
+    assert_refused(
+        here, "no preset 'primary'", "plan", "--preset", "primary", "--experiment", AT_INITIALISATION.name
+    )

@@ -18,7 +18,7 @@ from pat.training.recipe import Recipe
 @pytest.mark.parametrize("name", ["resnet8-basic", "mobilenetv1-tiny"])
 def test_weight_decay_is_on_everything_but_batchnorm(name: str) -> None:
     model = models.build(name, num_classes=10, in_channels=1, image_size=8)
-    optimizer = recipe(weight_decay=0.01).optimizer(model)
+    optimizer = recipe(weight_decay=0.01).build_optimizer(model)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     seen = 0
     for module in model.modules():
@@ -32,7 +32,7 @@ def test_weight_decay_is_on_everything_but_batchnorm(name: str) -> None:
 
 def test_a_step_decays_filters_and_leaves_batchnorm() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    optimizer = recipe(weight_decay=0.5, learning_rate=0.1).optimizer(model)
+    optimizer = recipe(weight_decay=0.5, learning_rate=0.1).build_optimizer(model)
     filters, gamma = model[0].weight.detach().clone(), model[1].weight.detach().clone()
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -42,7 +42,28 @@ def test_a_step_decays_filters_and_leaves_batchnorm() -> None:
 
 
 def test_a_model_without_batchnorm_has_one_group() -> None:
-    assert len(recipe().optimizer(nn.Linear(2, 2)).param_groups) == 1
+    assert len(recipe().build_optimizer(nn.Linear(2, 2)).param_groups) == 1
+
+
+def test_adamw_decays_apart_and_spares_batchnorm_too() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    settings = recipe(optimizer="adamw", weight_decay=0.5, learning_rate=0.1, momentum=0.8)
+    optimizer = settings.build_optimizer(model)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.999)}
+    filters, gamma = model[0].weight.detach().clone(), model[1].weight.detach().clone()
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(model[0].weight.detach(), filters * 0.95)
+    assert torch.equal(model[1].weight, gamma)
+
+
+def test_a_constant_rate_comes_after_the_warm_up() -> None:
+    settings = recipe(epochs=5, warmup_epochs=2, learning_rate=0.4, schedule="constant")
+    assert [settings.rate(epoch) for epoch in range(5)] == pytest.approx([0.2, 0.4, 0.4, 0.4, 0.4])
+    with pytest.raises(ValidationError, match="schedule"):
+        recipe(schedule="step")
 
 
 def test_the_rate_of_a_schedule_worked_by_hand() -> None:

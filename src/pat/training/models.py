@@ -109,6 +109,52 @@ def _small_mobilenetv1(*, num_classes: int, in_channels: int, image_size: int) -
     return model
 
 
+def _tiny_vgg(*, num_classes: int, in_channels: int, image_size: int) -> nn.Module:
+    """A chain of six of VGG's convolutions with BatchNorm, from 16 to 64 channels, and one linear layer."""
+    from torchvision.models.vgg import make_layers
+
+    features = make_layers([16, 16, "M", 32, 32, "M", 64, 64], batch_norm=True)
+    features[0] = nn.Conv2d(in_channels, 16, 3, padding=1)
+    pool, linear = nn.AdaptiveAvgPool2d(1), nn.Linear(64, num_classes)
+    model = nn.Sequential(OrderedDict(features=features, avgpool=pool, flatten=nn.Flatten(), fc=linear))
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return model
+
+
+def _tiny_mobilenetv3(*, num_classes: int, in_channels: int, image_size: int) -> nn.Module:
+    """Four of MobileNetV3's blocks, with squeeze-and-excitation and hard swish, from 16 to 32 channels."""
+    from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
+
+    # channels in, kernel, expanded, channels out, squeeze, activation, stride, dilation, width
+    blocks = [
+        InvertedResidualConfig(16, 3, 32, 16, True, "RE", 1, 1, 1.0),
+        InvertedResidualConfig(16, 3, 64, 24, False, "RE", 2, 1, 1.0),
+        InvertedResidualConfig(24, 3, 96, 24, True, "HS", 1, 1, 1.0),
+        InvertedResidualConfig(24, 3, 96, 32, True, "HS", 2, 1, 1.0),
+    ]
+    model: nn.Module = MobileNetV3(blocks, last_channel=96, num_classes=num_classes, dropout=0.0)
+    stride = 2 if image_size >= _STRIDED_STEM_FROM else 1
+    stem = nn.Conv2d(in_channels, 16, 3, stride, 1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out")
+    setattr(model.get_submodule("features.0"), "0", stem)
+    return model
+
+
+def _tiny_convnext(*, num_classes: int, in_channels: int, image_size: int) -> nn.Module:
+    """ConvNeXt's blocks, four in three stages from 16 to 64 channels, with a stem of stride 2."""
+    from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+
+    stages = [CNBlockConfig(16, 32, 1), CNBlockConfig(32, 64, 1), CNBlockConfig(64, None, 2)]
+    model: nn.Module = ConvNeXt(stages, stochastic_depth_prob=0.0, num_classes=num_classes)
+    stem = nn.Conv2d(in_channels, 16, 2, 2)
+    nn.init.trunc_normal_(stem.weight, std=0.02)
+    nn.init.zeros_(stem.bias)  # type: ignore[arg-type]
+    setattr(model.get_submodule("features.0"), "0", stem)
+    return model
+
+
 def _unstride_stem(model: nn.Module) -> None:
     stem = model.get_submodule("conv_stem")
     assert isinstance(stem, nn.Conv2d)
@@ -133,6 +179,9 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "resnet8-bottleneck": partial(_tiny_resnet, Bottleneck),
     "resnet8-basic": partial(_tiny_resnet, BasicBlock),
     "mobilenetv1-tiny": _tiny_mobilenetv1,
+    "mobilenetv3-tiny": _tiny_mobilenetv3,
+    "vgg8-bn": _tiny_vgg,
+    "convnext-mini": _tiny_convnext,
     "resnet34-small": partial(_small_resnet, BasicBlock),
     "resnet50-small": partial(_small_resnet, Bottleneck),
     "mobilenetv1-small": _small_mobilenetv1,

@@ -9,13 +9,13 @@ from pat.training.data.augment import Augment, Decoding
 
 if TYPE_CHECKING:
     from torch import nn
-    from torch.optim import SGD
+    from torch.optim import Optimizer
 
 _LARGEST = 3.4e38  # of float32: the optimizer refuses to multiply weights by more
 
 
 class Recipe(BaseModel):
-    """How a network is trained: SGD, linear warm-up, cosine, label smoothing."""
+    """How a network is trained: by default as in the paper, SGD, linear warm-up, cosine, label smoothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -29,10 +29,14 @@ class Recipe(BaseModel):
     """The highest rate, at the end of the warm-up."""
     warmup_epochs: int = Field(ge=0)
     """Epochs of linear warm-up."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """What the rate does after the warm-up."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """AdamW decays weights apart from its steps; nothing else differs."""
     weight_decay: float = Field(ge=0, lt=_LARGEST)
     """L2 penalty on everything but BatchNorm."""
     momentum: float = Field(default=0.875, ge=0, lt=1)
-    """SGD momentum."""
+    """SGD's momentum, AdamW's first beta."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Share of the target spread over all classes."""
     augment: Augment = Augment()
@@ -54,17 +58,19 @@ class Recipe(BaseModel):
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
+        if self.schedule == "constant" and epoch >= self.warmup_epochs:
+            return self.learning_rate
         return warmup_cosine(
             epoch, epochs=self.epochs, warmup_epochs=self.warmup_epochs, peak=self.learning_rate
         )
 
-    def optimizer(self, model: "nn.Module") -> "SGD":
-        """SGD over a model on its device, with weight decay on everything but BatchNorm.
+    def build_optimizer(self, model: "nn.Module") -> "Optimizer":
+        """The optimizer over a model on its device, with weight decay on everything but BatchNorm.
 
         On an accelerator its update is one kernel a group, which does not wait for what fp16's scaler knows.
         """
         from torch import nn
-        from torch.optim import SGD
+        from torch.optim import SGD, AdamW
 
         norms = {
             parameter
@@ -77,10 +83,9 @@ class Recipe(BaseModel):
         groups: list[dict[str, Any]] = [{"params": decayed}]
         if kept:
             groups.append({"params": kept, "weight_decay": 0.0})
-        return SGD(
-            groups,
-            lr=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            fused=True if all(p.is_cuda for p in model.parameters()) else None,
-        )
+        fused = True if all(p.is_cuda for p in model.parameters()) else None
+        rate, decay = self.learning_rate, self.weight_decay
+        if self.optimizer == "adamw":
+            betas = self.momentum, 0.999
+            return AdamW(groups, lr=rate, betas=betas, weight_decay=decay, fused=fused)
+        return SGD(groups, lr=rate, momentum=self.momentum, weight_decay=decay, fused=fused)

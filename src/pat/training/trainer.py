@@ -91,7 +91,7 @@ class Trainer:
         self.device = data.device
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)
-        self.optimizer = recipe.optimizer(self.model)
+        self.optimizer = recipe.build_optimizer(self.model)
         shape = (2, data.in_channels, data.image_size, data.image_size)
         self.example = torch.zeros(shape, device=self.device)
         self.dense_cost = cost.measure(self.model, self.example)

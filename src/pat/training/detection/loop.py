@@ -58,7 +58,7 @@ def train(
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)
     model.train()
-    dense, optimizer = _size(model, examples), recipe.optimizer(model)
+    dense, optimizer = _size(model, examples), recipe.build_optimizer(model)
     pruner = pat.attach(
         model,
         optimizer,

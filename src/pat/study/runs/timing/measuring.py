@@ -100,7 +100,7 @@ class Stepper:
             images = images.contiguous(memory_format=torch.channels_last)
         self._images = images
         self._labels = torch.randint(data.num_classes, shape[:1], generator=generator).to(self.spec.device)
-        self._optimizer = recipe.optimizer(self.model)
+        self._optimizer = recipe.build_optimizer(self.model)
         for group in self._optimizer.param_groups:
             group["lr"] = 1e-6  # the weights stay near where they are, step after step
         self._scaler = torch.amp.GradScaler(self.spec.device, enabled=recipe.precision == "fp16")

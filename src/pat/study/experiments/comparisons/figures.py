@@ -1,4 +1,4 @@
-"""The ways to prune side by side, and what each leaves of the layers."""
+"""Ways to train side by side, and what each leaves of the layers."""
 
 from typing import Any
 
@@ -9,67 +9,72 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pat.study.experiments.at_initialisation.cells import CRITERIA, DENSE, WAYS, algorithm1, by_epi
-from pat.study.experiments.at_initialisation.summaries import known, ways_at
+from pat.study.experiments.comparisons.comparison import DENSE, Comparison, Kind
+from pat.study.experiments.comparisons.summaries import known_interval, panels_of, ways_of
 from pat.study.style import DENSE_COLOUR, POLICY_COLOURS, RIVAL_COLOUR, finished, with_legend
 
-_COLOURS: dict[str, Any] = dict.fromkeys(WAYS, RIVAL_COLOUR) | {
-    DENSE: DENSE_COLOUR,
-    **dict.fromkeys(map(by_epi, CRITERIA), POLICY_COLOURS["epi"]),
-    **dict.fromkeys(map(algorithm1, CRITERIA), POLICY_COLOURS["init"]),
+_COLOURS: dict[Kind, Any] = {
+    Kind.DENSE: DENSE_COLOUR,
+    Kind.EPI: POLICY_COLOURS["epi"],
+    Kind.FIRST: POLICY_COLOURS["init"],
+    Kind.THIRD: POLICY_COLOURS["predefined"],
+    Kind.OTHER: RIVAL_COLOUR,
 }
-_KINDS = {
-    "dense": DENSE_COLOUR,
-    "Algorithm 1 in EPI's epoch": POLICY_COLOURS["epi"],
-    "Algorithm 1 in epoch 0": POLICY_COLOURS["init"],
-    "before the first step": RIVAL_COLOUR,
-}
-_PANELS = {"accuracy": "test accuracy (%)", "macs": "MACs left (%)"}
+_ABREAST = 2  # panels in a row
+_VALUES = {"accuracy": "test accuracy (%)", "macs": "MACs left (%)"}
 
 
-def ways_side_by_side(table: pd.DataFrame) -> Figure:
-    """Test accuracy and size of every way to prune, a row a way, two panels a ratio.
+def ways_side_by_side(comparison: Comparison, table: pd.DataFrame) -> Figure:
+    """Test accuracy and size of every way, a row a way, two axes a panel.
 
     Args:
-        table: of :func:`pat.study.experiments.at_initialisation.summaries.initialisation_table`.
+        comparison: says which ways are of one kind, and so of one colour.
+        table: of :func:`pat.study.experiments.comparisons.summaries.comparison_table`.
 
     Returns:
         Means over seeds with 95 % intervals, every seed as a dot. Dotted: the dense runs' mean accuracy.
         Without a mark: no run, or none whose network did not collapse (size).
     """
-    ratios = sorted(table["ratio"].dropna().unique())
-    ways = [way for way in WAYS if way in set(table["way"])]
-    size = (4.8 * max(len(ratios), 1) + 1.4, 0.34 * max(len(ways), 4) + 1.7)
+    panels = panels_of(table)
+    ways = [way for way in comparison.ways if way in set(table["way"])]
+    abreast = max(1, min(_ABREAST, len(panels)))
+    rows = max(1, -(-len(panels) // abreast))
+    size = (4.8 * abreast + 1.4, rows * (0.34 * max(len(ways), 4) + 0.9) + 0.8)
     figure, axes = plt.subplots(
-        1, 2 * max(len(ratios), 1), figsize=size, sharey=True, squeeze=False,
-        width_ratios=[1.5, 1] * max(len(ratios), 1),
-    )  # fmt: skip
-    for number, ratio in enumerate(ratios):
-        for axis, (value, name) in zip(axes[0, 2 * number :], _PANELS.items(), strict=False):
-            for way, runs in ways_at(table, ratio):
-                _row(axis, ways.index(way), runs[value], _COLOURS[way])
+        rows, 2 * abreast, figsize=size, sharey=True, squeeze=False, width_ratios=[1.5, 1] * abreast
+    )
+    for axis in axes.flat[2 * len(panels) :] if panels else ():
+        axis.set_visible(False)
+    for number, panel in enumerate(panels):
+        pair = axes.flat[2 * number : 2 * number + 2]
+        for axis, (value, name) in zip(pair, _VALUES.items(), strict=True):
+            for way, runs in ways_of(table, panel):
+                _row(axis, ways.index(way), runs[value], _COLOURS[comparison.ways[way]])
             axis.set(xlabel=name)
             axis.grid(False, axis="y")
             axis.grid(True, axis="x")
             axis.margins(x=0.08)
             left, right = axis.get_xlim()
             axis.set_xlim(max(left, -4), min(right, 104))  # percent, whatever an interval would reach
-        axes[0, 2 * number].set_title(f"{100 * ratio:g} % pruned", loc="left")
-        dense = known(table.loc[table["way"] == DENSE, "accuracy"])
+        pair[0].set_title(panel, loc="left")
+        runs = table[(table["panel"] == panel) & (table["way"] == DENSE)]
+        dense = known_interval(runs["accuracy"])
         if dense is not None:
-            axes[0, 2 * number].axvline(dense.mean, color=DENSE_COLOUR, linestyle=":", linewidth=1, zorder=0)
+            pair[0].axvline(dense.mean, color=DENSE_COLOUR, linestyle=":", linewidth=1, zorder=0)
     axes[0, 0].set_yticks(range(len(ways)), ways)
     axes[0, 0].set_ylim(max(len(ways), 1) - 0.5, -0.5)
+    shown = {comparison.ways[way] for way in ways}
     handles = [
-        Line2D([], [], linestyle="none", marker="o", markersize=6, color=colour, label=kind)
-        for kind, colour in _KINDS.items()
+        Line2D([], [], linestyle="none", marker="o", markersize=6, color=colour, label=str(kind))
+        for kind, colour in _COLOURS.items()
+        if kind in shown
     ]
     return with_legend(figure, handles)
 
 
 def _row(axis: Axes, height: float, values: pd.Series, colour: Any) -> None:
     """A way's mean with its interval, and its seeds."""
-    found = known(values)
+    found = known_interval(values)
     if found is None:
         return
     half = 0.0 if found.high is None else found.high - found.mean
@@ -82,7 +87,7 @@ def widths_side_by_side(shares: pd.DataFrame) -> Figure:
     """Which layers each way makes narrow: a row a layer, a column a way.
 
     Args:
-        shares: of :func:`pat.study.experiments.at_initialisation.summaries.widths_left`.
+        shares: of :func:`pat.study.experiments.comparisons.summaries.widths_left`.
 
     Returns:
         Mean share of the layer's channels that is left, in percent, as number and shade.
