@@ -157,14 +157,14 @@ def test_gradual_steps_and_learned_criteria_fit_the_schedule() -> None:
 
 
 def test_networks_and_recipes_differ_in_one_thing_each() -> None:
-    dense = {c.panel: c.spec for c in OTHER_RECIPES.cells(PROFILE, "study") if c.way == DENSE}
+    dense = {c.panel: c.spec for c in OTHER_RECIPES.cells(PROFILE, "quick", (300,)) if c.way == DENSE}
     usual = dense["as in the paper"]
     assert usual == PROFILE.spec(seed=300)
     assert (dense["AdamW"].recipe.optimizer, dense["constant rate"].recipe.schedule) == ("adamw", "constant")
     assert dense["half of the images"].recipe.slices == 2 * usual.recipe.slices
     assert dense["digits of 8 pixels"].dataset == "digits"
     assert {spec.recipe.epochs for spec in dense.values()} == {90}
-    networks = {c.panel: c.spec for c in OTHER_NETWORKS.cells(PROFILE, "study") if c.way == DENSE}
+    networks = {c.panel: c.spec for c in OTHER_NETWORKS.cells(PROFILE, "quick", (300,)) if c.way == DENSE}
     assert {panel: spec.architecture for panel, spec in networks.items()} == {
         panel: network.architecture for panel, network in NETWORKS.items()
     }

@@ -56,7 +56,7 @@ OTHER_RECIPES = Comparison(
     extents={
         "full": Extent(PANELS, SEEDS),
         "quick": Extent(PANELS, SEEDS[:2]),
-        "study": Extent(PANELS, SEEDS[:1]),
+        "study": Extent(("AdamW",), SEEDS[:1]),
     },
     ways={
         DENSE: Kind.DENSE,
