@@ -34,8 +34,10 @@ def ask(quick: bool) -> Iterator[Ratio]:
 
 
 def cells(name: str, seed: int, epochs: tuple[int, ...]) -> list[Spec]:
-    """A dense run of the profile's first network, and those that prune half of it in these epochs; half of the
-    study's epochs are enough."""
+    """A dense run of the profile's first network, and those that prune half of it in these epochs.
+
+    Half of the study's epochs are enough.
+    """
     profile = load_profile(name)
     recipe = profile.recipe.model_copy(update={"epochs": min(profile.recipe.epochs, EPOCHS)})
     prunings = [Pruning(criterion="gradient", ratio=0.5, policy=AtEpoch(epoch=epoch)) for epoch in epochs]
