@@ -55,7 +55,7 @@ OTHER_NETWORKS = Comparison(
     extents={
         "full": Extent(tuple(NETWORKS), SEEDS),
         "quick": Extent(tuple(NETWORKS), SEEDS[:2]),
-        "study": Extent(("ConvNeXt",), SEEDS[:1]),
+        "study": Extent(("MobileNetV3",), SEEDS[:1]),
     },
     ways={
         DENSE: Kind.DENSE,
