@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.rounds import Ratio
+from benchmarks.trunks import grid
 from pat.study.plan.profile import load_profile
-from pat.study.plan.spec import AtEpoch, Pruning, Spec
+from pat.study.plan.spec import Spec
 from pat.study.runs.sweep import sweep
 from pat.study.runs.timing.forecast import forecast
 from pat.study.store import Store
@@ -40,6 +41,4 @@ def cells(name: str, seed: int, epochs: tuple[int, ...]) -> list[Spec]:
     """
     profile = load_profile(name)
     recipe = profile.recipe.model_copy(update={"epochs": min(profile.recipe.epochs, EPOCHS)})
-    prunings = [Pruning(criterion="gradient", ratio=0.5, policy=AtEpoch(epoch=epoch)) for epoch in epochs]
-    dense = profile.spec(seed=seed, recipe=recipe)
-    return [dense, *(dense.model_copy(update={"pruning": pruning}) for pruning in prunings)]
+    return grid(profile.spec(seed=seed, recipe=recipe), epochs, [0.5])

@@ -50,10 +50,15 @@ def cells(prune: Iterable[int], ratios: Iterable[float], epochs: int) -> list[Sp
     """
     profile = load_profile("smoke")
     recipe = profile.recipe.model_copy(update={"epochs": epochs, "batch_size": 149})
-    dense = profile.spec(recipe=recipe, dataset="digits")
+    return grid(profile.spec(recipe=recipe, dataset="digits"), prune, ratios)
+
+
+def grid(dense: Spec, prune: Iterable[int], ratios: Iterable[float]) -> list[Spec]:
+    """A dense run and those that prune it by the gradient criterion in each epoch, at each ratio."""
+    shares = tuple(ratios)
     prunings = [
         Pruning(criterion="gradient", ratio=share, policy=AtEpoch(epoch=epoch))
         for epoch in prune
-        for share in ratios
+        for share in shares
     ]
     return [dense, *(dense.model_copy(update={"pruning": pruning}) for pruning in prunings)]

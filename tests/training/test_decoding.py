@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from test_data import AUGMENTS
 from typer.testing import CliRunner
 
 from pat.cli import app
@@ -16,12 +17,6 @@ from pat.study.plan.profile import load_profile
 from pat.training import data
 from pat.training.data import Augment
 from pat.training.data.augment import Decoding
-
-AUGMENTS = {
-    "none": Augment(),
-    "crop": Augment(crop_padding=2, flip=True),
-    "resized": Augment(random_resized_crop=True, flip=True),
-}
 
 
 def photograph(seed: int, shape: tuple[int, int]) -> Image.Image:

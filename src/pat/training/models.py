@@ -50,7 +50,11 @@ def _resnet(
     parts |= OrderedDict(
         avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(channels, num_classes)
     )
-    model = nn.Sequential(parts)
+    return _started(nn.Sequential(parts))
+
+
+def _started(model: nn.Sequential) -> nn.Sequential:
+    """With the convolutions' start."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -117,10 +121,7 @@ def _tiny_vgg(*, num_classes: int, in_channels: int, image_size: int) -> nn.Modu
     features[0] = nn.Conv2d(in_channels, 16, 3, padding=1)
     pool, linear = nn.AdaptiveAvgPool2d(1), nn.Linear(64, num_classes)
     model = nn.Sequential(OrderedDict(features=features, avgpool=pool, flatten=nn.Flatten(), fc=linear))
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return model
+    return _started(model)
 
 
 def _tiny_mobilenetv3(*, num_classes: int, in_channels: int, image_size: int) -> nn.Module:

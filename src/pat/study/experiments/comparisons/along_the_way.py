@@ -4,19 +4,17 @@ from pat.rivals.gpwp import GradualPruningSettings
 from pat.rivals.lfpc import LearnedCriteriaSettings
 from pat.study.experiments.comparisons.comparison import (
     DENSE,
-    SEEDS,
+    RATIOS,
     Comparison,
-    Extent,
     Kind,
     at_a_third,
     by_epi,
+    extents_by_ratio,
     moments,
+    moments_of,
 )
 from pat.study.plan.profile import Profile
 from pat.study.plan.spec import Spec
-
-RATIOS = {"50 %": 0.5, "80 %": 0.8}
-"""By panel."""
 
 STEPS = 6
 """Of GPWP, evenly over the first two thirds of the schedule."""
@@ -30,25 +28,19 @@ def specs(profile: Profile, panel: str, seed: int) -> dict[str, Spec]:
         GradualPruningSettings(ratio, interval=interval, until=min(STEPS * interval, epochs)),
         LearnedCriteriaSettings(ratio, epoch=epochs // 3),
     )
-    own = moments(profile, dense, "gradient", ratio)
     return {
         DENSE: dense,
-        **{way: own[way] for way in (by_epi("gradient"), at_a_third("gradient"))},
+        **moments(profile, dense, "gradient", ratio),
         **{method.title: dense.model_copy(update={"method": method}) for method in methods},
     }
 
 
 ALONG_THE_WAY = Comparison(
     name="along_the_way",
-    extents={
-        "full": Extent(tuple(RATIOS), SEEDS),
-        "quick": Extent(("50 %",), SEEDS[:2]),
-        "study": Extent(("50 %",), SEEDS[:1]),
-    },
+    extents=extents_by_ratio(),
     ways={
         DENSE: Kind.DENSE,
-        by_epi("gradient"): Kind.EPI,
-        at_a_third("gradient"): Kind.THIRD,
+        **moments_of(["gradient"], Kind.EPI, Kind.THIRD),
         GradualPruningSettings.title: Kind.OTHER,
         LearnedCriteriaSettings.title: Kind.OTHER,
     },

@@ -4,13 +4,14 @@ from pat.rivals.initialisation import FORCE, SNIP, GraSP, IterativeSNIP, RandomC
 from pat.rivals.initialisation.mask import AtInitialisation
 from pat.study.experiments.comparisons.comparison import (
     DENSE,
-    SEEDS,
+    RATIOS,
     Comparison,
-    Extent,
     Kind,
     algorithm1,
     by_epi,
+    extents_by_ratio,
     moments,
+    moments_of,
 )
 from pat.study.plan.profile import Profile
 from pat.study.plan.spec import Spec
@@ -21,31 +22,22 @@ RULES: tuple[type[AtInitialisation], ...] = (SNIP, IterativeSNIP, FORCE, GraSP, 
 CRITERIA = ("gradient", "magnitude")
 """By which Algorithm 1 ranks."""
 
-RATIOS = {"50 %": 0.5, "80 %": 0.8}
-"""By panel."""
-
 
 def specs(profile: Profile, panel: str, seed: int) -> dict[str, Spec]:
     """The runs of a ratio on the profile's first network."""
     dense, ratio, found = profile.spec(seed=seed), RATIOS[panel], dict[str, Spec]()
     for criterion in CRITERIA:
-        own = moments(profile, dense, criterion, ratio)
-        found |= {way: own[way] for way in (algorithm1(criterion), by_epi(criterion))}
+        found |= moments(profile, dense, criterion, ratio)
     rules = {rule.title: dense.model_copy(update={"method": rule(ratio)}) for rule in RULES}
     return {DENSE: dense} | found | rules
 
 
 AT_INITIALISATION = Comparison(
     name="at_initialisation",
-    extents={
-        "full": Extent(tuple(RATIOS), SEEDS),
-        "quick": Extent(("50 %",), SEEDS[:2]),
-        "study": Extent(("50 %",), SEEDS[:1]),
-    },
+    extents=extents_by_ratio(),
     ways={
         DENSE: Kind.DENSE,
-        **{by_epi(criterion): Kind.EPI for criterion in CRITERIA},
-        **{algorithm1(criterion): Kind.FIRST for criterion in CRITERIA},
+        **moments_of(CRITERIA, Kind.EPI, Kind.FIRST),
         **{rule.title: Kind.OTHER for rule in RULES},
     },
     specs=specs,

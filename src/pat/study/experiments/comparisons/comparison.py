@@ -52,7 +52,8 @@ class Comparison:
         name: on the command line.
         extents: by preset.
         ways: the kind of each way, in the order of tables and figures.
-        specs: the runs of a panel with a seed, by way, from a profile, the panel and the seed.
+        specs: the runs of a panel with a seed, by way, from a profile, the panel and the seed; those of other
+            ways are left out.
         reference: the way that the others are held against, and what it is called in a sentence.
         told: the ways that the finding tells of, chosen before any run, and what they are called there.
         where: how a sentence names a panel, with a place for it.
@@ -141,6 +142,41 @@ def by_epi(criterion: str) -> str:
     return f"EPI, {criterion}"
 
 
+MOMENTS = {Kind.EPI: by_epi, Kind.FIRST: algorithm1, Kind.THIRD: at_a_third}
+"""What Algorithm 1's moments are called, by kind."""
+
+
+def moments_of(criteria: Iterable[str], *kinds: Kind) -> dict[str, Kind]:
+    """Ways of Algorithm 1 with their kinds, kind by kind."""
+    named = tuple(criteria)
+    return {MOMENTS[kind](criterion): kind for kind in kinds for criterion in named}
+
+
+def extents(panels: Iterable[str], smallest: str) -> dict[str, Extent]:
+    """The usual presets: all seeds, two in the same panels, and one in the panel that costs least.
+
+    Args:
+        panels: of the large presets.
+        smallest: the panel of ``study``.
+    """
+    own = tuple(panels)
+    return {
+        "full": Extent(own, SEEDS),
+        "quick": Extent(own, SEEDS[:2]),
+        "study": Extent((smallest,), SEEDS[:1]),
+    }
+
+
+RATIOS = {"50 %": 0.5, "80 %": 0.8}
+"""Of comparisons whose panels are ratios; the quick ones have the first."""
+
+
+def extents_by_ratio() -> dict[str, Extent]:
+    """The presets of a comparison whose panels are ratios."""
+    first = next(iter(RATIOS))
+    return extents(RATIOS, first) | {"quick": Extent((first,), SEEDS[:2])}
+
+
 def moments(profile: Profile, dense: Spec, criterion: str, ratio: float) -> dict[str, Spec]:
     """A dense run pruned at initialisation, at a third of its schedule and by EPI, which waits until there.
 
@@ -155,11 +191,13 @@ def moments(profile: Profile, dense: Spec, criterion: str, ratio: float) -> dict
     third = dense.recipe.epochs // 3
     scaled = profile.model_copy(update={"recipe": dense.recipe})
     policies = {
-        by_epi(criterion): scaled.policy("epi", criterion, {"fallback": third}),
-        algorithm1(criterion): AtEpoch(epoch=0),
-        at_a_third(criterion): AtEpoch(epoch=third),
+        Kind.EPI: scaled.policy("epi", criterion, {"fallback": third}),
+        Kind.FIRST: AtEpoch(epoch=0),
+        Kind.THIRD: AtEpoch(epoch=third),
     }
     return {
-        way: dense.model_copy(update={"pruning": Pruning(criterion=criterion, ratio=ratio, policy=policy)})
-        for way, policy in policies.items()
+        MOMENTS[kind](criterion): dense.model_copy(
+            update={"pruning": Pruning(criterion=criterion, ratio=ratio, policy=policy)}
+        )
+        for kind, policy in policies.items()
     }

@@ -5,14 +5,14 @@ from typing import Any
 
 from pat.study.experiments.comparisons.comparison import (
     DENSE,
-    SEEDS,
     Comparison,
-    Extent,
     Kind,
     algorithm1,
     at_a_third,
     by_epi,
+    extents,
     moments,
+    moments_of,
 )
 from pat.study.plan.profile import Profile
 from pat.study.plan.spec import Spec
@@ -52,16 +52,10 @@ def specs(profile: Profile, panel: str, seed: int) -> dict[str, Spec]:
 
 OTHER_NETWORKS = Comparison(
     name="networks",
-    extents={
-        "full": Extent(tuple(NETWORKS), SEEDS),
-        "quick": Extent(tuple(NETWORKS), SEEDS[:2]),
-        "study": Extent(("MobileNetV3",), SEEDS[:1]),
-    },
+    extents=extents(NETWORKS, "MobileNetV3"),
     ways={
         DENSE: Kind.DENSE,
-        **{by_epi(criterion): Kind.EPI for criterion in CRITERIA},
-        **{algorithm1(criterion): Kind.FIRST for criterion in CRITERIA},
-        **{at_a_third(criterion): Kind.THIRD for criterion in CRITERIA},
+        **moments_of(CRITERIA, Kind.EPI, Kind.FIRST, Kind.THIRD),
     },
     specs=specs,
     reference=(algorithm1("gradient"), "Algorithm 1 in epoch 0 by the gradient criterion"),

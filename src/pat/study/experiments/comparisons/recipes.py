@@ -4,14 +4,14 @@ from typing import Any
 
 from pat.study.experiments.comparisons.comparison import (
     DENSE,
-    SEEDS,
     Comparison,
-    Extent,
     Kind,
     algorithm1,
     at_a_third,
     by_epi,
+    extents,
     moments,
+    moments_of,
 )
 from pat.study.plan.profile import Profile
 from pat.study.plan.spec import Spec
@@ -53,16 +53,10 @@ def _recipe(profile: Profile, changes: dict[str, Any]) -> Any:
 
 OTHER_RECIPES = Comparison(
     name="recipes",
-    extents={
-        "full": Extent(PANELS, SEEDS),
-        "quick": Extent(PANELS, SEEDS[:2]),
-        "study": Extent(("AdamW",), SEEDS[:1]),
-    },
+    extents=extents(PANELS, "AdamW"),
     ways={
         DENSE: Kind.DENSE,
-        by_epi(CRITERION): Kind.EPI,
-        algorithm1(CRITERION): Kind.FIRST,
-        at_a_third(CRITERION): Kind.THIRD,
+        **moments_of([CRITERION], Kind.EPI, Kind.FIRST, Kind.THIRD),
     },
     specs=specs,
     reference=(algorithm1(CRITERION), "Algorithm 1 in epoch 0 by the gradient criterion"),
