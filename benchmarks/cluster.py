@@ -17,6 +17,7 @@ from pat.study.store import Store
 
 TITLE = "One node of a Ray cluster against two"
 AIM = "2, with a core for each"
+EPOCHS = 24
 
 
 def ask(quick: bool) -> Iterator[Ratio]:
@@ -24,7 +25,7 @@ def ask(quick: bool) -> Iterator[Ratio]:
     from ray.cluster_utils import Cluster as Nodes
 
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-    wanted = [spec for seed in (0, 1) for spec in cells("smoke" if quick else "digits", seed, (0,))]
+    wanted = [spec for seed in (0, 1) for spec in cells("smoke" if quick else "digits", seed, (0,), EPOCHS)]
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         sides = {

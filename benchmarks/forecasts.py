@@ -16,6 +16,7 @@ from pat.study.store import Store
 TITLE = "A sweep's time against its forecast"
 AIM = "0.75 to 1.25"
 EPOCHS = 45
+"""Half of the study's are enough."""
 
 
 def ask(quick: bool) -> Iterator[Ratio]:
@@ -34,11 +35,8 @@ def ask(quick: bool) -> Iterator[Ratio]:
     yield Ratio("sweep / forecast", ratios, AIM, beside)
 
 
-def cells(name: str, seed: int, epochs: tuple[int, ...]) -> list[Spec]:
-    """A dense run of the profile's first network, and those that prune half of it in these epochs.
-
-    Half of the study's epochs are enough.
-    """
+def cells(name: str, seed: int, epochs: tuple[int, ...], whole: int = EPOCHS) -> list[Spec]:
+    """A dense run of the profile's first network over so many epochs, and those that prune half in these."""
     profile = load_profile(name)
-    recipe = profile.recipe.model_copy(update={"epochs": min(profile.recipe.epochs, EPOCHS)})
+    recipe = profile.recipe.model_copy(update={"epochs": min(profile.recipe.epochs, whole)})
     return grid(profile.spec(seed=seed, recipe=recipe), epochs, [0.5])

@@ -47,7 +47,7 @@ def ask(quick: bool) -> Iterator[Ratio]:
             trainer = Trainer(network(quick), dataset, recipe, watched, None, seed=0)
             sides = {"user's": users, name: timed(partial(trainer._steps, 0), now)}
             slow = precision == "bf16"  # ten times as slow on a processor without instructions for it
-            times = take_turns(sides, 1 if quick else 3 if slow else 12, warm_up=0 if quick or slow else 1)
+            times = take_turns(sides, 1 if quick else 2 if slow else 12, warm_up=0 if quick or slow else 1)
             yield ratio(times, "user's", name, AIM, clock=kind, images=steps * recipe.batch_size)
 
 

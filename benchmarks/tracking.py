@@ -36,7 +36,7 @@ def ask(quick: bool) -> Iterator[Ratio]:
         calls.append(now() - end + middle - begin)
 
     sides = {"on": timed(step, now), "off": timed(stepping(plain, images, labels), now)}
-    times = take_turns(sides, rounds := 1 if quick else 60)
+    times = take_turns(sides, rounds := 1 if quick else 40)
     yield ratio(times, "on", "off", AIM, clock=kind)
     shares = [1 + own / (whole - own) for own, whole in zip(calls[-rounds:], times["on"], strict=True)]
     yield Ratio("step with its calls / step without them", shares, AIM, {"clock": kind})

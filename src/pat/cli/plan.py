@@ -10,7 +10,9 @@ from pat.files import paths
 from pat.study.runs.following.console import Console
 
 if TYPE_CHECKING:
+    from pat.study.plan.spec import Spec
     from pat.study.runs.timing.forecast import Forecast
+    from pat.study.runs.timing.trials import Times
 
 
 def plan(
@@ -60,11 +62,18 @@ def plan(
                 for name in names
                 for spec in experiments.specs(name, chosen, preset, evidence.experiment(name), target)
             ]
-        _show(forecast(specs, target, jobs=jobs, measure=Trials(data, workers)), jobs, price)
+        console, trials = Console(), Trials(data, workers)
+        with console.status("what the store has") as status:
+
+            def measure(spec: "Spec") -> "Times":
+                status.update(f"timing {spec.title}")
+                return trials(spec)
+
+            found = forecast(specs, target, jobs=jobs, measure=measure)
+        _show(console, found, jobs, price)
 
 
-def _show(found: "Forecast", jobs: int, price: float | None) -> None:
-    console = Console()
+def _show(console: Console, found: "Forecast", jobs: int, price: float | None) -> None:
     if not found.seconds:
         console.print("nothing to train: the store has all of these runs", soft_wrap=True)
         return
@@ -77,9 +86,9 @@ def _show(found: "Forecast", jobs: int, price: float | None) -> None:
     console.print(table)
     apart = sum(part.apart for part in found.parts)
     lines = [
-        f"{found.seconds / 3600:.2f} device-hours; {_span(found.wall(jobs))} with {jobs} at a time, if none "
+        f"{found.seconds / 3600:,.2f} device-hours; {_span(found.wall(jobs))} with {jobs} at a time, if none "
         f"slows another down, {_span(found.longest)} with any number",
-        f"a grid that trains every run from its first epoch: {apart / 3600:.2f} device-hours, "
+        f"a grid that trains every run from its first epoch: {apart / 3600:,.2f} device-hours, "
         f"{apart / found.seconds:.1f} times as many",
         f"storage: {_size(found.kept)} stay, {_size(found.meanwhile)} more of checkpoints meanwhile",
     ]
@@ -100,7 +109,7 @@ def _span(seconds: float) -> str:
         return f"{seconds:.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 3600:.1f} h" if seconds < 3.6e6 else f"{seconds / 3600:,.0f} h"
 
 
 def _size(count: float) -> str:

@@ -1,5 +1,6 @@
 """Forecasts: what is added up, with times that are given, and that a real trial gives times."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pat.study.plan.profile import Profile, load_profile
 from pat.study.plan.spec import EPI, AtEpoch, Pruning, Spec
 from pat.study.runs.sweep import sweep
+from pat.study.runs.timing import trials
 from pat.study.runs.timing.forecast import Forecast, forecast
 from pat.study.runs.timing.trials import Source, Times, Trials
 from pat.study.store import Store
@@ -122,3 +124,43 @@ def test_without_data_steps_are_timed(tmp_path: Path) -> None:
     whole, cut = (Trials(tmp_path)(spec) for spec in (dense, pruned))
     assert whole.source == cut.source == "steps"
     assert cut.weights < whole.weights
+
+
+def test_a_large_batch_is_timed_by_as_few_images_as_take_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = load_profile("cifar10-small")
+    dense = far.spec(recipe=far.recipe.model_copy(update={"batch_size": 16}))
+    stepped: list[int] = []
+
+    class Seen(trials.Stepper):
+        def step(self) -> tuple[float, float, float]:
+            stepped.append(self.spec.recipe.batch_size)
+            return super().step()
+
+    monkeypatch.setattr(trials, "Stepper", Seen)
+    monkeypatch.setattr(trials, "_LARGE", 0)
+    monkeypatch.setattr(trials, "_step", trials._step.__wrapped__)  # measured anew
+    Trials(tmp_path)(dense)
+    assert stepped[:2] == [2, 8]
+    assert set(stepped[2:]) == {8}
+    stepped.clear()
+    monkeypatch.setattr(trials, "_ENOUGH", 0.0)
+    Trials(tmp_path)(dense)
+    assert stepped == [2]
+
+
+def test_structures_that_two_criteria_leave_are_stepped_on_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = load_profile("cifar10-small")
+    measured: list[object] = []
+    whole = trials.network
+    monkeypatch.setattr(trials, "network", lambda *given: measured.append(given) or whole(*given))
+    monkeypatch.setattr(trials, "_step", functools.cache(trials._step.__wrapped__))
+    small = far.recipe.model_copy(update={"batch_size": 4})
+    for criterion in ("gradient", "magnitude"):
+        half = Pruning(criterion=criterion, ratio=0.5, policy=AtEpoch(epoch=0))
+        Trials(tmp_path)(far.spec(recipe=small, pruning=half))
+    cut = [given for given in measured if len(given) == 2]  # type: ignore[arg-type]
+    assert len(cut) == 1

@@ -4,6 +4,7 @@ import math
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -24,10 +25,10 @@ Source = Literal["trial", "steps"]
 """Where a time comes from: epochs on the data, or, where those are not there or the network collapses in
 the first of them, steps on made-up images."""
 
-_EPOCHS, _STEPS = 3, 40  # of a trial; the first epoch does not count
-_LARGE = 1 << 20  # pixels of a batch; above, a processor steps on a few images, taken as a share
-_FEW = 8
-_ENOUGH = 2.0  # seconds of steps on made-up images; a large network's one step is a measurement
+_EPOCHS, _STEPS = range(3, 21), 40  # of a trial, and of an epoch at most; the first epoch does not count
+_LARGE = 1 << 20  # pixels of a batch; above, a processor steps on a few images
+_FEW = (2, 8)
+_ENOUGH = 2.0  # seconds of epochs, or of steps on made-up images; a large network's one step is a measurement
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Trials:
-    """Times that are measured now: on the data for three short epochs, or, where the data are not there, on
+    """Times that are measured now: on the data for some short epochs, or, where the data are not there, on
     made-up images, which leaves out loading them.
 
     Args:
@@ -85,7 +86,7 @@ def _trial(spec: Spec, data: Path, workers: int) -> Times:
     cuts = math.ceil(whole / _STEPS)
     checked = recipe.validation_images or dataset.split_size("validation")
     short = {
-        "epochs": _EPOCHS,
+        "epochs": _EPOCHS[-1],
         "warmup_epochs": 0,
         "slices": recipe.slices * cuts,
         "validation_images": max(1, checked // cuts),
@@ -94,8 +95,11 @@ def _trial(spec: Spec, data: Path, workers: int) -> Times:
         spec.model_copy(update={"recipe": recipe.model_copy(update=short)}), dataset, SILENT, start_epoch=0
     )
     before = time.perf_counter() - begin
-    trainer.train(until=_EPOCHS)
-    counted = trainer.history[1:]
+    for until in _EPOCHS:
+        trainer.train(until=until)
+        counted = trainer.history[1:]
+        if trainer.next_epoch < until or sum(epoch.seconds for epoch in counted) > _ENOUGH:
+            break
     if not counted:  # collapsed at once; a run that is pruned later by as much may train on
         return _steps(spec)
     begin = time.perf_counter()
@@ -121,11 +125,7 @@ def _trial(spec: Spec, data: Path, workers: int) -> Times:
 def _steps(spec: Spec) -> Times:
     """Step on made-up images, for as many steps as an epoch of the manifest has."""
     manifest, recipe = load_manifest(spec.dataset), spec.recipe
-    batch = recipe.batch_size
-    if spec.device == "cpu" and batch * manifest.image_size**2 > _LARGE:
-        batch = min(batch, _FEW)
-    small = spec.model_copy(update={"recipe": recipe.model_copy(update={"batch_size": batch})})
-    structure = None
+    structure: dict[str, int] = {}
     if spec.pruning is not None:
         dense = network(spec)
         shape = (2, manifest.in_channels, manifest.image_size, manifest.image_size)
@@ -136,24 +136,53 @@ def _steps(spec: Spec) -> Times:
             for group_name, group in groups.items()
             for name in ((group_name,) if by_unit else group.layers[:1])
         }
-    stepper = Stepper(small, network(spec, structure), time.perf_counter)
-    stepper.step()
-    steps = [stepper.step()]
-    while len(steps) < 3 and sum(map(sum, steps)) < _ENOUGH:
-        steps.append(stepper.step())
-    forward, backward, update = (median(part) for part in zip(*steps, strict=True))
+    step = _step(spec.trunk.model_copy(update={"seed": 0}), tuple(structure.items()))
     train = manifest.splits["train"].count // recipe.slices
     checked = recipe.validation_images or manifest.splits["validation"].count
-    per_image = (forward + backward) / batch
-    size = _bytes(stepper.model)
+    per_image = step.forward + step.backward
     return Times(
-        epoch=train * per_image + train / recipe.batch_size * update + checked * forward / batch,
-        around=manifest.splits["test"].count * forward / batch,
-        checkpoint=2 * size,  # weights and momentum
-        weights=size,
+        epoch=train * per_image + train / recipe.batch_size * step.update + checked * step.forward,
+        around=manifest.splits["test"].count * step.forward,
+        checkpoint=2 * step.weights,  # and momentum
+        weights=step.weights,
         log=1000,
         source="steps",
     )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Seconds of forward and backward pass per image, and of an update; bytes of the weights."""
+
+    forward: float
+    backward: float
+    update: float
+    weights: int
+
+
+@cache
+def _step(dense: Spec, structure: tuple[tuple[str, int], ...]) -> _Step:
+    """Of a structure, whatever criterion leaves it.
+
+    A large batch is more than a processor can step on in seconds: it takes a share, and where the precision
+    has no instructions, one so small that a single step on it is the measurement.
+    """
+    recipe, pixels = dense.recipe, load_manifest(dense.dataset).image_size ** 2
+    model = network(dense, dict(structure))
+    steps: list[tuple[float, float, float]] = []
+    large = dense.device == "cpu" and recipe.batch_size * pixels > _LARGE
+    for batch in sorted({min(recipe.batch_size, few) for few in _FEW}) if large else [recipe.batch_size]:
+        share = dense.model_copy(update={"recipe": recipe.model_copy(update={"batch_size": batch})})
+        stepper = Stepper(share, model, time.perf_counter)
+        steps = [stepper.step()]
+        if large and sum(steps[0]) > _ENOUGH:
+            break
+    else:
+        steps = [stepper.step()]  # the one before it warmed up
+        while len(steps) < 3 and sum(map(sum, steps)) < _ENOUGH:
+            steps.append(stepper.step())
+    forward, backward, update = (median(part) for part in zip(*steps, strict=True))
+    return _Step(forward / batch, backward / batch, update, _bytes(model))
 
 
 def _bytes(model: torch.nn.Module) -> int:
