@@ -5,6 +5,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from pat.study.runs import workers
+
+workers.PRELOADED += (
+    "PIL.Image",
+    "pat.study.store.publishing",
+    "sklearn.datasets",
+)  # one server for all tests
 settings.register_profile("pat", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("pat")
 

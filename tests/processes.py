@@ -1,8 +1,48 @@
-"""Processes of a test: who of a group lives, and waiting for something to become so."""
+"""Processes of a test: forks in place of fresh interpreters, who of a group lives, waiting for something."""
 
+import os
+import runpy
+import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
+
+from pat.study.runs.workers import context
+
+
+def forked(what: Callable[..., None], *args: Any, **options: Any) -> BaseProcess:
+    """A process that does something, started: a fork of the server from which a sweep's workers come."""
+    process = context().Process(target=what, args=args, kwargs=options)  # type: ignore[attr-defined]
+    process.start()
+    return process  # type: ignore[no-any-return]
+
+
+def run_file(file: Path, folder: Path, **environment: str) -> str:
+    """What a Python file prints, run in a folder, in a process of its own.
+
+    It may not fail; a warning of the kind that is for users is a failure.
+    """
+    said = folder.with_name(f"{folder.name}.said")
+    process = forked(_run_file, file, folder, said, environment)
+    process.join(240)
+    process.kill()
+    process.join()
+    assert process.exitcode == 0, said.read_text()
+    return said.read_text()
+
+
+def _run_file(file: Path, folder: Path, said: Path, environment: Mapping[str, str]) -> None:
+    with said.open("w") as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+    os.chdir(folder)
+    os.environ |= environment
+    sys.argv = [str(file)]
+    warnings.simplefilter("error", UserWarning)
+    runpy.run_path(str(file), run_name="__main__")
 
 
 def members(group: int) -> list[int]:

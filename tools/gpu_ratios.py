@@ -13,6 +13,8 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -97,18 +99,22 @@ class Ratios:
 
     def packed(self) -> dict[str, Any]:
         """Steps per second of a small network on one device, of so many processes together."""
-        found = {}
-        for processes in (1, 2, 4):
-            command = [sys.executable, __file__, "--device", self.profile.device, "--packed"]
+        command = [sys.executable, __file__, "--device", self.profile.device, "--packed"]
+        with ExitStack() as opened:
             running = [
-                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-                for _ in range(processes)
+                opened.enter_context(
+                    subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                )
+                for _ in range(4)
             ]
-            for one in running:  # all are ready before any begins
-                assert one.stdout is not None
-                one.stdout.readline()
-            rates = [float(one.communicate("go\n")[0].split()[-1]) for one in running]
-            found[str(processes)] = round(sum(rates), 1)
+            said = [partial(_told, one) for one in running]
+            for one in said:  # all are ready before any begins
+                one()
+            found = {}
+            for processes in (1, 2, 4):
+                for one in running[:processes]:
+                    print("go", file=one.stdin, flush=True)
+                found[str(processes)] = round(sum(float(one()) for one in said[:processes]), 1)
         return {"steps per second": found, "ratio 4 / 1": found["4"] / found["1"]}
 
     def decoding(self) -> dict[str, Any]:
@@ -208,18 +214,24 @@ def _epochs(trainer: Trainer) -> Callable[[], object]:
     return lambda: trainer.train(until=trainer.next_epoch + 1)
 
 
+def _told(process: "subprocess.Popen[str]") -> str:
+    """The next line that a process says."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
 def pack(device: str) -> None:
-    """One of several processes: say that it is ready, and when told to, train for a while."""
+    """One of several processes: say that it is ready, and whenever told to, train for a while."""
     profile = load_profile(SMALL).model_copy(update={"device": device})
     trainer = build_trainer(profile.spec(), open_data(profile.spec()), SILENT, 0)
     trainer._steps(0)
     print("ready", flush=True)
-    sys.stdin.readline()
-    begin, steps = time.perf_counter(), 0
-    while time.perf_counter() - begin < (5.0 if device == "cuda" else 1.0):
-        trainer._steps(0)
-        steps += trainer._steps_per_epoch
-    print(steps / (time.perf_counter() - begin))
+    for _ in sys.stdin:
+        begin, steps = time.perf_counter(), 0
+        while time.perf_counter() - begin < (5.0 if device == "cuda" else 1.0):
+            trainer._steps(0)
+            steps += trainer._steps_per_epoch
+        print(steps / (time.perf_counter() - begin), flush=True)
 
 
 def main() -> None:

@@ -7,14 +7,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Tally
+from processes import forked, wait_for
 from tiny import dense, pruned, recipe, records_by_id
 from typer.testing import CliRunner
 
 from pat.cli import app
 from pat.study.plan.spec import Spec
+from pat.study.runs import run as runs
 from pat.study.runs.run import run
 from pat.study.runs.sweep import How, sweep
 from pat.study.runs.watcher import Watcher
@@ -23,7 +26,6 @@ from pat.study.store.merging import merge
 from pat.study.store.record import Record, write_record
 from pat.study.store.stores import Busy
 
-HERE = Path(__file__).parent
 SHORT = recipe(epochs=3, batch_size=249)
 
 
@@ -39,29 +41,24 @@ def grid(seeds: int) -> list[Spec]:
     ]
 
 
-SWEEP = """
-import os, sys, time
-from pathlib import Path
-sys.path[:0] = sys.argv[3:]
-from test_concurrency import grid
-from pat.study.runs import run as runs
-from pat.study.store import Store
-from pat.study.runs.sweep import How, sweep
+def share(seeds: int, root: Path, log: Path) -> None:
+    """One of four processes with the same sweep: it notes every training, and what it says of every run."""
+    train, own = runs._train, os.getpid()
 
-train = runs._train
-def counted(spec, *arguments, **options):  # told of every training, by whichever process
-    with open(sys.argv[2], "a") as log:
-        log.write(f"{os.getpid()} {spec.id}\\n")
-    return train(spec, *arguments, **options)
-runs._train = counted
-ready = Path(sys.argv[2] + ".ready")  # none begins before all are there
-ready.mkdir(exist_ok=True)
-(ready / str(os.getpid())).touch()
-while len(list(ready.iterdir())) < 4:
-    time.sleep(0.01)
-progress = lambda p: print(p.trained, flush=True)
-sweep(grid(int(os.environ["SEEDS"])), Store(Path(sys.argv[1])), How(on_progress=progress))
-"""
+    def note(kind: str, what: object) -> None:
+        with log.open("a") as file:
+            file.write(f"{kind} {own} {what}\n")
+
+    def counted(spec: Spec, *arguments: Any, **options: Any) -> Record:
+        note("trains", spec.id)
+        return train(spec, *arguments, **options)
+
+    runs._train = counted
+    ready = log.with_suffix(".ready")  # none begins before all are there
+    ready.mkdir(exist_ok=True)
+    (ready / str(own)).touch()
+    wait_for(lambda: len(list(ready.iterdir())) == 4, 60)
+    sweep(grid(seeds), Store(root), How(on_progress=lambda p: note("says", p.trained)))
 
 
 @pytest.fixture(scope="module")
@@ -80,24 +77,21 @@ def test_four_processes_share_a_sweep(
     # A process that died while it trained: its lock's file is there, and nobody holds it.
     (store.folder(dense(recipe=SHORT)) / "lock").touch()
     with bench.trial("concurrency", "four processes on one store and one sweep"):
-        command = [sys.executable, "-c", SWEEP, store.root, log, HERE, HERE.parent]
-        environment = {**os.environ, "SEEDS": str(seeds), "OMP_NUM_THREADS": "1"}
-        processes = [
-            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)
-        ]
-        told = [process.communicate(timeout=600)[0] for process in processes]
-        assert [process.returncode for process in processes] == [0] * 4
+        processes = [forked(share, seeds, store.root, log) for _ in range(4)]
+        for process in processes:
+            process.join(600)
+        assert [process.exitcode for process in processes] == [0] * 4
         expected = alone(seeds)
         found = {record.id: record for record in store.records()}
         assert found.keys() == expected.keys()
         assert all(found[key].same_outcome(expected[key]) for key in expected)
-        trainings = [line.split() for line in log.read_text().splitlines()]
+        lines = [line.split() for line in log.read_text().splitlines()]
+        trainings = [(process, what) for kind, process, what in lines if kind == "trains"]
         again = {spec: n for spec, n in Counter(spec for _, spec in trainings).items() if n > 1}
         assert again == {}
         assert len({process for process, _ in trainings}) > 1  # the work was shared
-        assert sum(text.count("True") for text in told) == len(
-            expected
-        )  # each trained by the one that says so
+        told = [what for kind, _, what in lines if kind == "says"]
+        assert told.count("True") == len(expected)  # each trained by the one that says so
         assert list(store.root.rglob(".*.part")) == []
 
 

@@ -398,8 +398,13 @@ def command(workplace: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
 
 
 def trainers(group: int) -> list[int]:
-    """The processes of a group that train."""
-    return [pid for pid in members(group) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    """The processes of a group that train: forks of the server, which looks like them."""
+    alike = {pid for pid in members(group) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return [
+        pid
+        for pid in alike
+        if int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) in alike
+    ]
 
 
 def under_way(store: Path, finished: int) -> bool:

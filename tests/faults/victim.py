@@ -15,15 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
-from processes import members, wait_for
-
-_PRELOADED = (
-    "pat.study.runs.sweep",
-    "pat.study.runs.run",
-    "pat.study.store.publishing",
-    "sklearn.datasets",
-    "PIL.Image",
-)
+from processes import forked, members, wait_for
 
 _FILES = {
     "checkpoint": r"[0-9]{4}\.ckpt",
@@ -196,11 +188,7 @@ def start(
 
 def child(what: Callable[..., None], *args: Any, **options: Any) -> BaseProcess:
     """The process, started."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
-    process = context.Process(target=_live, args=(what, args), kwargs=options)
-    process.start()
-    return process
+    return forked(_live, what, args, **options)
 
 
 def _live(

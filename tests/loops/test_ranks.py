@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from processes import forked
 from torch import Tensor, nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn import functional as F
@@ -75,7 +75,11 @@ Job = tuple[Callable[..., Any], tuple[Any, ...]]
 
 def ranks(count: int, jobs: dict[str, Job], folder: Path) -> list[dict[str, Any]]:
     """What each rank of a group of processes returned from one job after the other, by name."""
-    mp.spawn(_rank, (count, jobs, folder), nprocs=count)  # type: ignore[no-untyped-call]
+    started = [forked(_rank, rank, count, jobs, folder) for rank in range(count)]
+    for process in started:
+        process.join(120)
+        process.kill()
+    assert [process.exitcode for process in started] == [0] * count
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(count)]
 
 

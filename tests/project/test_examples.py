@@ -1,29 +1,18 @@
 """The examples run as a user would run them, and say what they promise."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_file
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def run(name: str, folder: Path) -> str:
-    result = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", str(EXAMPLES / name)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    said = run_file(EXAMPLES / name, folder, CUDA_VISIBLE_DEVICES="", HF_HUB_OFFLINE="1")
     assert list(folder.iterdir()) == [], "an example leaves files behind"
-    return result.stdout
+    return said
 
 
 def phases(output: str) -> list[str]:

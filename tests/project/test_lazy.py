@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,22 +107,28 @@ def test_chapters_and_verdicts_from_published_records_load_no_torch() -> None:
 COMMANDS = """
 from typer.testing import CliRunner
 from pat.cli import app
-store = ["--store", sys.argv[1]]
+all_runs, few = (["--store", folder] for folder in sys.argv[1:])
 for arguments in (
     ["--help"],
     ["profiles"],
     ["data", "list"],
-    ["status", *store],
-    ["results", "table", *store],
-    ["sweep", "--profile", "digits-24", "--preset", "study", *store],
+    ["status", *few],
+    ["results", "table", *few],
+    ["sweep", "--profile", "digits-24", "--preset", "study", *all_runs],
 ):
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, (arguments, done.output)
 """
 
 
-def test_commands_that_read_load_no_torch() -> None:
-    assert loaded(COMMANDS, str(SOURCE.parents[1] / "results")) == set()
+def test_commands_that_read_load_no_torch(tmp_path: Path) -> None:
+    results = SOURCE.parents[1] / "results"
+    (tmp_path / "digits").mkdir()
+    with (results / "runs.csv").open() as table:
+        (tmp_path / "runs.csv").write_text(next(table))
+    for file in sorted((results / "digits").glob("*.json"))[:20]:
+        shutil.copy(file, tmp_path / "digits")
+    assert loaded(COMMANDS, str(results), str(tmp_path)) == set()
 
 
 def declared(package: str) -> dict[str, str]:

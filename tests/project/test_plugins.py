@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from processes import run_file
 
 from pat.files import paths
 
@@ -73,18 +74,19 @@ COMMANDS = {
         *("run", "--architecture", NETWORK, "--ratio", "0.5", "--policy", "plateau"),
         *("--set", "share=0", "--set", "fallback=1", "--criterion", "median"),
     ),
+    "in another store": ("run", "--architecture", NETWORK, "--store", "other"),
     "rival": ("run", "--architecture", NETWORK, "--method", "random_start", "--set", "share=0.5"),
 }
 
 # One process for all commands: starting one takes longer than what most of them do.
 ALL = """
-import json, sys
+import json
 from typer.testing import CliRunner
 from pat.cli import app
 
 def main():
     said = {}
-    for name, command in json.loads(sys.argv[1]).items():
+    for name, command in json.load(open("commands.json")).items():
         done = CliRunner().invoke(app, [*command, "--profile", "mine"], catch_exceptions=False)
         assert done.exit_code == 0, done.output
         said[name] = done.output
@@ -106,8 +108,9 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def found(here: Path) -> dict[str, Any]:
     """What each command said, and the runs that they left."""
+    (here / "commands.json").write_text(json.dumps(COMMANDS))
     (here / "commands.py").write_text(ALL)
-    python(here, "commands.py", json.dumps(COMMANDS))
+    run_file(here / "commands.py", here, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
     answers: dict[str, Any] = json.loads((here / "found.json").read_text())
     return answers
 
@@ -163,9 +166,7 @@ def test_a_rival_trains_and_says_what_it_cost(found: dict[str, Any]) -> None:
     assert run["trained"] == run["left"]
 
 
-def test_without_its_plugin_a_record_is_named_and_left_as_it_is(here: Path) -> None:
-    options = ("--architecture", NETWORK, "--store", "other", "--profile", "mine")
-    python(here, "-m", "pat.cli", "run", *options)
+def test_without_its_plugin_a_record_is_named_and_left_as_it_is(here: Path, found: dict[str, Any]) -> None:
     (file,) = here.glob("other/*/record.json")
     before = file.read_bytes()
     command = [sys.executable, "-m", "pat.cli", "status", "--store", "other"]

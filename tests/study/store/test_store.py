@@ -2,13 +2,11 @@
 
 import csv
 import json
-import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from tiny import dense, flip, pruned, recipe
 from pat.study.plan.spec import Spec
 from pat.study.runs.run import Watcher, run
 from pat.study.runs.sweep import MissingRuns, sweep
+from pat.study.runs.workers import executor
 from pat.study.store import Published, Store, open_store
 from pat.study.store.publishing import PublishConflict, publish
 from pat.study.store.record import DamagedRecord, Record, write_record
@@ -136,7 +135,7 @@ def _counted(spec: Spec, root: Path, log: Path) -> str:
 
 def test_two_processes_on_one_run_train_it_once(store: Store, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with executor(2) as pool:
         jobs = [pool.submit(_counted, SHORT, store.root, log) for _ in range(2)]
         first, second = (job.result() for job in jobs)
     assert first == second

@@ -3,15 +3,21 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from pat import registry
 
+PRELOADED = ("pat.study.runs.run", "safetensors.torch", "scipy.stats")
+"""What a run imports in the end."""
 
-def begin(plugins: Sequence[str]) -> None:
-    """Let a worker know the plugins of the process that started it, and end with it."""
+
+def begin(plugins: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Let a worker know the plugins and the environment of the process that started it, and end with it."""
+    os.environ.clear()  # the server has that of its own start
+    os.environ.update(environment)
     registry.load(plugins)
     follow_parent()
 
@@ -41,9 +47,22 @@ class _Here(Executor):
 
 
 def executor(jobs: int) -> Executor:
-    """For so many runs at a time. Fresh interpreters: a forked torch may hang, and would inherit the parent's
-    threads."""
+    """For so many runs at a time."""
     if jobs == 1:
         return _Here()
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=begin, initargs=(registry.plugins(),))
+    initial = (registry.plugins(), dict(os.environ))
+    return ProcessPoolExecutor(jobs, mp_context=context(), initializer=begin, initargs=initial)
+
+
+def context() -> BaseContext:
+    """How workers are started.
+
+    They are forks of a server that has imported what a run needs and has done nothing else: importing takes
+    longer than a small run, and is done once for all sweeps of this process. A fork of this process itself
+    would inherit its threads, and may hang. Where there is no such server, workers are fresh interpreters.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    started = multiprocessing.get_context("forkserver")
+    started.set_forkserver_preload(list(PRELOADED))
+    return started
