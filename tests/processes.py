@@ -58,6 +58,13 @@ def members(group: int) -> list[int]:
     return found
 
 
+def servers_forks(group: int) -> list[int]:
+    """The processes of a group that train: forks of the server, whose command line is the server's."""
+    alike = {pid for pid in members(group) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    parents = {pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in alike}
+    return sorted(pid for pid, parent in parents.items() if parent in alike)
+
+
 def wait_for(condition: Callable[[], bool], seconds: float) -> None:
     """Until something is so."""
     deadline = time.monotonic() + seconds

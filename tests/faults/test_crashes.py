@@ -24,7 +24,7 @@ import yaml
 from conftest import Tally
 from filelock import FileLock
 from PIL import Image
-from processes import members, wait_for
+from processes import members, servers_forks, wait_for
 from tiny import RECIPE, dense, pruned, recipe
 from torch import Tensor
 from victim import Moment, start
@@ -397,16 +397,6 @@ def command(workplace: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def trainers(group: int) -> list[int]:
-    """The processes of a group that train: forks of the server, which looks like them."""
-    alike = {pid for pid in members(group) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()}
-    return [
-        pid
-        for pid in alike
-        if int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) in alike
-    ]
-
-
 def under_way(store: Path, finished: int) -> bool:
     """Whether a sweep trains, and has finished so many runs."""
     return any(store.glob("*/lock")) and len(list(store.glob("*/record.json"))) >= finished
@@ -418,7 +408,7 @@ def gone(group: int) -> bool:
 
 
 def one_trainer(group: int, rng: random.Random) -> None:
-    os.kill(rng.choice(trainers(group)), signal.SIGKILL)
+    os.kill(rng.choice(servers_forks(group)), signal.SIGKILL)
 
 
 SHOTS: dict[str, Callable[[int, random.Random], None]] = {

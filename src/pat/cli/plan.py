@@ -66,7 +66,7 @@ def plan(
         with console.status("what the store has") as status:
 
             def measure(spec: "Spec") -> "Times":
-                status.update(f"timing {spec.title}")
+                status.update(console.render_str(f"timing {spec.title}"))
                 return trials(spec)
 
             found = forecast(specs, target, jobs=jobs, measure=measure)

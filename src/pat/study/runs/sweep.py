@@ -269,7 +269,10 @@ class _Sweep:
         until = None
         if how.pool is not None and how.deadline is not None:
             until = time.time() + time_left(how.deadline)
-        return pool.submit(_run, run, job.spec, self._store, options, until)
+        try:
+            return pool.submit(_run, run, job.spec, self._store, options, until)
+        except (EOFError, ConnectionError) as error:  # no worker can be started
+            raise BrokenProcessPool(str(error)) from error
 
     def _as_they_end(self, pool: Executor) -> Iterator[tuple[_Job, Future[_Ended]]]:
         """Jobs as they end, started in the order of what is ready, so many at a time; more may be put there.

@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -59,10 +61,22 @@ def context() -> BaseContext:
 
     They are forks of a server that has imported what a run needs and has done nothing else: importing takes
     longer than a small run, and is done once for all sweeps of this process. A fork of this process itself
-    would inherit its threads, and may hang. Where there is no such server, workers are fresh interpreters.
+    would inherit its threads, and may hang. Elsewhere than on Linux, or where the server's socket cannot be
+    made (a folder for temporary files with a long name), workers are fresh interpreters.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    started = multiprocessing.get_context("forkserver")
-    started.set_forkserver_preload(list(PRELOADED))
-    return started
+    if sys.platform == "linux":
+        started = multiprocessing.get_context("forkserver")
+        started.set_forkserver_preload(list(PRELOADED))
+        before = dict(os.environ)
+        # What the server imports is what this process would.
+        path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
+        os.environ.update(PYTHONPATH=path, PYTHONSAFEPATH="1")
+        try:
+            forkserver.ensure_running()
+            return started
+        except OSError:
+            pass
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+    return multiprocessing.get_context("spawn")

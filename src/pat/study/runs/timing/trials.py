@@ -3,6 +3,7 @@
 import math
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,8 @@ from pat.study.runs.timing.measuring import Stepper, network
 from pat.study.runs.watcher import SILENT
 from pat.training import checkpoint
 from pat.training.data import load_manifest
+from pat.training.epoch import Epoch
+from pat.training.trainer import TrainingFailed
 
 Source = Literal["trial", "steps"]
 """Where a time comes from: epochs on the data, or, where those are not there or the network collapses in
@@ -95,8 +98,12 @@ def _trial(spec: Spec, data: Path, workers: int) -> Times:
         spec.model_copy(update={"recipe": recipe.model_copy(update=short)}), dataset, SILENT, start_epoch=0
     )
     before = time.perf_counter() - begin
+    counted: Sequence[Epoch] = ()
     for until in _EPOCHS:
-        trainer.train(until=until)
+        try:
+            trainer.train(until=until)
+        except TrainingFailed:  # without warm-up, which the run has
+            break
         counted = trainer.history[1:]
         if trainer.next_epoch < until or sum(epoch.seconds for epoch in counted) > _ENOUGH:
             break
@@ -162,7 +169,7 @@ class _Step:
 
 @cache
 def _step(dense: Spec, structure: tuple[tuple[str, int], ...]) -> _Step:
-    """Of a structure, whatever criterion leaves it.
+    """Of a structure, whatever criterion leaves it; measured once per process.
 
     A large batch is more than a processor can step on in seconds: it takes a share, and where the precision
     has no instructions, one so small that a single step on it is the measurement.
