@@ -17,6 +17,7 @@ STUDY_CMD ?= pat sweep --profile $(MAIN) --preset study --jobs $(JOBS)
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
+PYTEST = $(PY) -m pytest -n $(JOBS) --dist worksteal
 STAMP := $(VENV)/.setup
 SETUP_LOG := $(VENV)/setup.log
 BOOK_HTML := book/_build/html
@@ -73,7 +74,7 @@ study: setup ## the first study on the embedded digits: its runs, the book with 
 	@$(IN_VENV) pat results compare --store runs
 
 test: setup ## run the tests
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal
+	@OMP_NUM_THREADS=1 $(PYTEST)
 
 # PyYAML 6.0 and others of the oldest versions have no wheels for the Pythons after 3.11.
 OLDEST_VENV := .venv-oldest
@@ -83,7 +84,7 @@ test-oldest: ## run the tests with the oldest supported versions, in an environm
 	@$(MAKE) test VENV=$(OLDEST_VENV) REQUIREMENTS=requirements-oldest.txt PYTHON=$(OLDEST_PYTHON)
 
 test-faults: setup ## the fault bench, long; its record goes to results/, the book quotes it
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal tests/faults --faults long \
+	@OMP_NUM_THREADS=1 $(PYTEST) tests/faults --faults long \
 	  --faults-record results/measured/faults/bench.json
 
 bench: setup ## ratios of speed and cost, under 15 minutes on two idle cores; its record goes to results/, the book quotes it
@@ -121,7 +122,7 @@ pages:
 	@$(PY) -m pat.study.report.book
 
 check-book: setup ## look at the built book in a headless Chromium
-	@$(PY) -m pytest -n $(JOBS) --dist worksteal tests/study/report/test_book_browser.py --book $(BOOK_HTML)
+	@$(PYTEST) tests/study/report/test_book_browser.py --book $(BOOK_HTML)
 
 clean: ## remove what is built; runs/, data/ and .venv stay
 	rm -rf build dist book/_build book/executed book/_generated .mypy_cache .ruff_cache .pytest_cache .hypothesis

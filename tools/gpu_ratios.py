@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -107,14 +106,13 @@ class Ratios:
                 )
                 for _ in range(4)
             ]
-            said = [partial(_told, one) for one in running]
-            for one in said:  # all are ready before any begins
-                one()
+            for one in running:  # all are ready before any begins
+                _told(one)
             found = {}
             for processes in (1, 2, 4):
                 for one in running[:processes]:
                     print("go", file=one.stdin, flush=True)
-                found[str(processes)] = round(sum(float(one()) for one in said[:processes]), 1)
+                found[str(processes)] = round(sum(float(_told(one)) for one in running[:processes]), 1)
         return {"steps per second": found, "ratio 4 / 1": found["4"] / found["1"]}
 
     def decoding(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The examples run as a user would run them, and say what they promise."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,17 +10,26 @@ import pytest
 from processes import run_file
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SETTINGS = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
 
 
 def run(name: str, folder: Path) -> str:
     """The first as anybody would, in a fresh interpreter; the others in a fork, which has much imported."""
     if name == "plain_loop.py":
         command = [sys.executable, "-W", "error::UserWarning", str(EXAMPLES / name)]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **SETTINGS},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         said = done.stdout
     else:
-        said = run_file(EXAMPLES / name, folder, CUDA_VISIBLE_DEVICES="", HF_HUB_OFFLINE="1")
+        said = run_file(EXAMPLES / name, folder, **SETTINGS)
     assert list(folder.iterdir()) == [], "an example leaves files behind"
     return said
 

@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -65,6 +64,8 @@ def context() -> BaseContext:
     made (a folder for temporary files with a long name), workers are fresh interpreters.
     """
     if sys.platform == "linux":
+        from multiprocessing import forkserver
+
         started = multiprocessing.get_context("forkserver")
         started.set_forkserver_preload(list(PRELOADED))
         before = dict(os.environ)
