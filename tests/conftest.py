@@ -1,5 +1,7 @@
 """Options of the test run."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     faults = parser.getgroup("faults")
     faults.addoption("--faults", choices=("short", "long"), default="short", help="size of the fault bench")
     faults.addoption("--faults-record", type=Path, help="file for the fault bench's record")
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """This process hears an interrupt, which what a shell starts in its background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -20,7 +20,7 @@ BACK = 8
 def test_the_script_comes_to_its_end_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "out"
     folders = {"OUT": out, "STORE": tmp_path / "runs", "DATA": tmp_path, "WHEELS": tmp_path}
-    limits = {"TOTAL": 300, "CHECK": 120, "RATIOS": 100, "UNITS": 12, "TIMED": "--turns 1 --steps 2"}
+    limits = {"TOTAL": 300, "CHECK": 120, "RATIOS": 100, "UNITS": 90, "TIMED": "--turns 1 --steps 2"}
     settings = {**folders, **limits, "PYTHON": sys.executable, "PROFILE": "tiny", "DEVICE": "cpu"}
     done = subprocess.run(
         [ROOT / "tools" / "gpu.sh"],

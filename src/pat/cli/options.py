@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 BAD_INPUT = 2
 FAILED = 1
+INTERRUPTED = 130
 
 
 class Device(StrEnum):
@@ -71,15 +72,16 @@ def clear_errors() -> Iterator[None]:
     """Bad input ends with one line and exit code 2, a storage that is full or may not be written to with code
     1; a traceback is left to our own mistakes."""
     from pat.files.atomic import storage_problem
+    from pat.study.runs.workers import was_interrupted
 
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, KeyboardInterrupt) as error:
+        if was_interrupted(error):
+            typer.echo("pat: stopped; the same command goes on from the last checkpoint", err=True)
+            raise typer.Exit(INTERRUPTED) from None
         typer.echo(f"pat: {_one_line(error)}", err=True)
         raise typer.Exit(BAD_INPUT if storage_problem(error) is None else FAILED) from None
-    except KeyboardInterrupt:
-        typer.echo("pat: stopped; the same command goes on from the last checkpoint", err=True)
-        raise typer.Exit(130) from None
 
 
 def deadline_of(budget: str | None) -> float | None:
@@ -101,7 +103,7 @@ def profile_of(name: str, device: str | None, decoding: str | None = None) -> "S
     return chosen.model_copy(update=update)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     from pydantic import ValidationError
 
     from pat.files.atomic import storage_problem

@@ -3,12 +3,14 @@
 import ast
 import json
 import os
+import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 
 import jupytext
 import pytest
+from processes import wait_for
 
 pytest.importorskip("papermill")
 
@@ -91,6 +93,38 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
                 report=said.append,
             )
     return {"root": root, "out": out, "said": said, "failure": str(failure.value)}
+
+
+SLOW = """# %% [markdown]
+# # One that takes its time
+
+# %% tags=["parameters"]
+profile = "digits"
+
+# %%
+import os, time
+from pathlib import Path
+Path("kernel").write_text(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+@pytest.mark.usefixtures("listening")
+def test_an_interrupt_ends_the_kernels_too(tmp_path: Path) -> None:
+    folder, out, note = tmp_path / "notebooks", tmp_path / "executed", tmp_path / "kernel"
+    names = ["one", "two", "three"]
+    for name in names:
+        add(folder, name, SLOW, "")
+
+    def interrupt() -> None:
+        wait_for(lambda: note.is_file() and bool(note.read_text()), 120)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        executing.execute(names, "digits", out_dir=out, notebooks_dir=folder)
+    wait_for(lambda: not Path(f"/proc/{note.read_text()}").exists(), 10)
+    assert {file.name for file in out.iterdir()} == {"one.failed.ipynb", "two.failed.ipynb"}
 
 
 def test_kernel_is_this_environment_and_parameters_arrive(flow: dict[str, object]) -> None:
@@ -260,15 +294,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """The parameters of notebooks that were checked and would run now."""
     started: list[dict[str, object]] = []
 
-    class Pool(ThreadPoolExecutor):
-        def __init__(self, max_workers: int, mp_context: object, initializer: object) -> None:
-            super().__init__(max_workers)
-
     def run(task: executing._Task) -> tuple[float, list[str]]:
         started.append(task.parameters)
         return 0.0, []
 
-    monkeypatch.setattr(executing, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(executing.kernels, "server", lambda: None)
     monkeypatch.setattr(executing, "_run", run)
     return started
 

@@ -1,13 +1,18 @@
 """Workers of a sweep: forks of a server that imports what their parent would, or else fresh interpreters."""
 
 import os
+import signal
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import typer
+from pydantic import BaseModel, PlainSerializer
 
+from pat.cli.options import INTERRUPTED, clear_errors
 from pat.study.runs import workers
 
 WHERE = """
@@ -59,3 +64,25 @@ def test_workers_import_what_their_parent_does(server: bool, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", workers.PRELOADED)
 def test_what_is_preloaded_is_there(name: str) -> None:
     import_module(name)
+
+
+class Interrupted(BaseModel):
+    """What is interrupted while it is written, which pydantic reports as a ``ValueError``."""
+
+    value: Annotated[int, PlainSerializer(lambda _: signal.raise_signal(signal.SIGINT))] = 0
+
+
+@pytest.mark.usefixtures("listening")
+def test_an_interrupt_that_a_library_takes_for_bad_input_is_an_interrupt(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(typer.Exit) as end, clear_errors():
+        Interrupted().model_dump()
+    assert end.value.exit_code == INTERRUPTED
+    assert capsys.readouterr().err.startswith("pat: stopped; the same command goes on")
+
+
+@pytest.mark.usefixtures("listening")
+def test_an_interrupt_is_not_a_run_that_failed() -> None:
+    with pytest.raises(ValueError, match="KeyboardInterrupt"), workers.executor(1) as here:
+        here.submit(Interrupted().model_dump)

@@ -10,60 +10,31 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import papermill
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
 from pat.files.atomic import staging
 from pat.files.paths import BOOK, NOTEBOOKS, argument
 from pat.files.plain import shown
 from pat.files.plain_yaml import load_yaml
+from pat.study.report import kernels
 from pat.study.report.finished import NotebookError, first_line, plain, problems, tidy, write_notebook
 from pat.study.report.parameters import (
-    KERNELSPEC,
     check_parameters,
     check_preset,
     convert,
     notebooks_of,
     read_parameters,
 )
-from pat.study.runs.workers import follow_parent
 
 _LONG = ("speed_and_cost", "policies")
 """Notebooks that are begun first, so that no process waits for one of them at the end."""
-
-
-class OwnKernelManager(AsyncKernelManager):
-    """Starts notebooks in the running interpreter's environment.
-
-    Kernels are usually looked up by name, and a kernel of that name in the user's home would win.
-    """
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        return KernelSpec(
-            argv=[
-                *(sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
-                "--IPKernelApp.log_level=ERROR",
-                # Sharp at any size, with words that can be searched.
-                "--InlineBackend.figure_formats=svg",
-            ],
-            language="python",
-            display_name=KERNELSPEC["display_name"],
-            # Figures as data: the script that draws them is on the book's pages once.
-            env={
-                "PLOTLY_RENDERER": "plotly_mimetype",
-                "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm misses widgets nobody wants
-            },
-        )
 
 
 def execute(
@@ -81,7 +52,7 @@ def execute(
 
     A `preset` is the value of the parameter of that name, for the notebooks that have it; `parameters` go
     over it, and both over those of the file. Everything is checked before anything runs. Each notebook runs
-    in a process of its own, from the folder above `notebooks_dir`. One that fails leaves no `NAME.ipynb` in
+    in a kernel of its own, from the folder above `notebooks_dir`. One that fails leaves no `NAME.ipynb` in
     `out_dir` but a `NAME.failed.ipynb`; the others are finished.
 
     Returns the paths of the executed notebooks, in the order of `names`.
@@ -102,19 +73,27 @@ def execute(
         tasks.append(_Task(name, source.resolve(), values, (out_dir / f"{name}.ipynb").resolve()))
     out_dir.mkdir(parents=True, exist_ok=True)
     failures: list[str] = []
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=follow_parent) as pool:
+    kernels.server()
+    with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(_run, task): task for task in sorted(tasks, key=lambda t: t.name not in _LONG)}
-        for done in as_completed(running):
-            task = running[done]
-            try:
-                seconds, said = done.result()
-            except NotebookError as error:
-                failures.append(str(error))
-                report(f"{task.name}: failed")
-                continue
-            report(f"{task.name}: executed in {seconds:.0f} s")
-            for text in said:
-                report(f"{task.name}: standard error of {text}")
+        try:
+            for done in as_completed(running):
+                task = running[done]
+                try:
+                    seconds, said = done.result()
+                except NotebookError as error:
+                    failures.append(str(error))
+                    report(f"{task.name}: failed")
+                    continue
+                report(f"{task.name}: executed in {seconds:.0f} s")
+                for text in said:
+                    report(f"{task.name}: standard error of {text}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            while begun := [future for future in running if not future.done()]:
+                kernels.kill()
+                wait(begun, timeout=0.2)  # one may be starting just now
+            raise
     if failures:
         raise NotebookError("\n\n".join(failures))
     return [task.target for task in tasks]
@@ -131,7 +110,7 @@ class _Task:
 
 
 def _run(task: _Task) -> tuple[float, list[str]]:
-    """Executes one notebook in this process; seconds, and what it wrote to standard error."""
+    """Executes one notebook; seconds, and what it wrote to standard error."""
     start = perf_counter()
     failed = task.target.with_name(f"{task.name}.failed.ipynb")
     task.target.unlink(missing_ok=True)
@@ -147,9 +126,10 @@ def _run(task: _Task) -> tuple[float, list[str]]:
                 source,
                 output,
                 task.parameters,
-                cwd=task.source.parents[1],
+                # Papermill's own ``cwd`` would be that of this process too, which executes others meanwhile.
+                resources={"metadata": {"path": str(task.source.parents[1])}},
                 progress_bar=False,
-                kernel_manager_class=OwnKernelManager,
+                kernel_manager_class=kernels.ForkedKernelManager,
                 coalesce_streams=True,
             )
         except Exception as error:

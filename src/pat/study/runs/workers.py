@@ -43,8 +43,19 @@ class _Here(Executor):
         try:
             future.set_result(fn(*args, **kwargs))
         except Exception as error:
+            if was_interrupted(error):
+                raise
             future.set_exception(error)
         return future
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """Whether an error is a user's interrupt in disguise: pydantic makes a ``ValueError`` of whatever a
+    serializer raises, an interrupt that arrives meanwhile included."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__
+    return cause is not None
 
 
 def executor(jobs: int) -> Executor:
@@ -55,19 +66,20 @@ def executor(jobs: int) -> Executor:
     return ProcessPoolExecutor(jobs, mp_context=context(), initializer=begin, initargs=initial)
 
 
-def context() -> BaseContext:
+def context(*preloaded: str) -> BaseContext:
     """How workers are started.
 
-    They are forks of a server that has imported what a run needs and has done nothing else: importing takes
-    longer than a small run, and is done once for all sweeps of this process. A fork of this process itself
-    would inherit its threads, and may hang. Elsewhere than on Linux, or where the server's socket cannot be
-    made (a folder for temporary files with a long name), workers are fresh interpreters.
+    They are forks of a server that has imported what a run needs, and what else is to be ``preloaded`` if the
+    server is started now, and has done nothing else: importing takes longer than a small run, and is done
+    once for all sweeps of this process. A fork of this process itself would inherit its threads, and may
+    hang. Elsewhere than on Linux, or where the server's socket cannot be made (a folder for temporary files
+    with a long name), workers are fresh interpreters.
     """
     if sys.platform == "linux":
         from multiprocessing import forkserver
 
         started = multiprocessing.get_context("forkserver")
-        started.set_forkserver_preload(list(PRELOADED))
+        started.set_forkserver_preload([*PRELOADED, *preloaded])
         before = dict(os.environ)
         # What the server imports is what this process would.
         path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)

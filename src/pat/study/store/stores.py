@@ -203,6 +203,7 @@ class Published:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._packs: dict[Path, dict[str, Record]] = {}
+        self._alone: dict[Path, Record] = {}
 
     def file(self, spec: Spec) -> Path:
         """The file that the run's record is in, or would be."""
@@ -215,9 +216,10 @@ class Published:
         Raises:
             DamagedRecord: if the file was changed.
         """
-        packed = self._pack(packs.pack_of(self.root, spec)).get(spec.id)
-        file = self.file(spec)
-        return packed if packed or not file.is_file() else _of_run(file, spec.id)
+        run_id, pack = spec.id, packs.pack_of(self.root, spec)
+        packed = self._pack(pack).get(run_id)
+        file = self.root / spec.profile / f"{run_id}.json"
+        return packed if packed or not file.is_file() else self._of_run(file)
 
     def _pack(self, file: Path) -> dict[str, Record]:
         if file not in self._packs:
@@ -225,9 +227,14 @@ class Published:
             self._packs[file] = {record.id: record for record in records}
         return self._packs[file]
 
+    def _of_run(self, file: Path) -> Record:
+        if file not in self._alone:
+            self._alone[file] = _of_run(file, file.stem)
+        return self._alone[file]
+
     def records(self) -> list[Record]:
         """All records, in the order of profiles and ids."""
-        alone = [_of_run(file, file.stem) for file in self.root.glob("*/*.json")]
+        alone = [self._of_run(file) for file in self.root.glob("*/*.json")]
         packed = [r for file in self.root.glob(f"*/*{packs.SUFFIX}") for r in self._pack(file).values()]
         return sorted([*alone, *packed], key=lambda record: (record.spec.profile, record.id))
 

@@ -3,13 +3,14 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from pat.criteria import Criterion
 from pat.policy import EPI, NamedPolicy
-from pat.rivals.triggers.threshold import Threshold
+from pat.rivals.triggers.threshold import Threshold, Told
+from pat.stability import Structure
 from pat.study.analysis.grid import Cell, accuracy_at, cells
 from pat.study.analysis.picks import (
     Pick,
@@ -19,7 +20,7 @@ from pat.study.analysis.picks import (
     tunable,
 )
 from pat.study.experiments.rival_triggers.rules import Rule, askable
-from pat.study.experiments.rival_triggers.told import Replay, replay
+from pat.study.experiments.rival_triggers.told import Replay, epochs_told, replay
 from pat.study.experiments.stability.signals import rule_picks
 from pat.study.plan.profile import Profile
 from pat.study.store.record import Record
@@ -46,6 +47,15 @@ class Sweep:
     profile: Profile
     cells: Sequence[Cell]
     training: Shares
+    _told: dict[tuple[str, Criterion, float, int], Sequence[tuple[Structure, Told]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    def replay(self, rule: NamedPolicy, cell: Cell) -> Replay:
+        """When a rule would have pruned a cell's dense run."""
+        if cell.key not in self._told:
+            self._told[cell.key] = tuple(epochs_told(cell.dense, cell.criterion, cell.ratio))
+        return replay(rule, cell.dense, cell.criterion, cell.ratio, self._told[cell.key])
 
     def row(self, cell: Cell, rule: str, thresholds: str, threshold: float, pick: Pick) -> tuple[object, ...]:
         """A row of :data:`COLUMNS`. Between two epochs that were run all is linear."""
@@ -89,7 +99,7 @@ def rival_decisions(sweep: Sweep) -> pd.DataFrame:
             rows.append(sweep.row(cell, INITIALISATION, "", math.nan, Pick(0, True)))
         for rule in known[cell.criterion]:
             for kind, threshold, policy in _asked(rule, cell.criterion, tuned):
-                pick = _counted(replay(policy, cell.dense, cell.criterion, cell.ratio), cell)
+                pick = _counted(sweep.replay(policy, cell), cell)
                 rows.append(sweep.row(cell, rule.name, kind, threshold, pick))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -132,9 +142,7 @@ def tuned_rivals(sweep: Sweep) -> pd.DataFrame:
         tuned_on = [cell for cell in own if cell.criterion == criterion]
         for rule in rules if tuned_on else ():
             if rule.tunable:
-                scores = scores_by_threshold(
-                    tuned_on, [_picks(rule, cell, sweep.profile) for cell in tuned_on]
-                )
+                scores = scores_by_threshold(tuned_on, [_picks(rule, cell, sweep) for cell in tuned_on])
                 if scores["triggered"].max() > 0:
                     rows.append((criterion, rule.name, _sign(rule) * best_threshold(scores)))
     return pd.DataFrame(rows, columns=["criterion", "rule", "threshold"])
@@ -145,10 +153,10 @@ def _sign(rule: Rule) -> int:
     return -1 if isinstance(rule.policy, Threshold) and not rule.policy.rises else 1
 
 
-def _picks(rule: Rule, cell: Cell, profile: Profile) -> list[tuple[float, Pick]]:
+def _picks(rule: Rule, cell: Cell, sweep: Sweep) -> list[tuple[float, Pick]]:
     """Every pick that some threshold gives, see :func:`~pat.study.analysis.picks.picks_by_threshold`."""
     if isinstance(rule.policy, EPI):
-        return picks_by_threshold(cell.dense, cell.criterion, cell.ratio, profile=profile)
-    signals = replay(rule.policy, cell.dense, cell.criterion, cell.ratio).signals
+        return picks_by_threshold(cell.dense, cell.criterion, cell.ratio, profile=sweep.profile)
+    signals = sweep.replay(rule.policy, cell).signals
     risen = {epoch: _sign(rule) * value for epoch, value in enumerate(signals) if value is not None}
     return rule_picks(cell.dense, risen)

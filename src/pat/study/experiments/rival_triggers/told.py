@@ -1,7 +1,7 @@
 """Dense runs told again: what their records still know of every epoch, to a policy that decides anew."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Never
 
@@ -72,13 +72,20 @@ def epochs_told(record: Record, criterion: Criterion, ratio: float) -> Iterator[
             yield {str(layer): int(n) for layer, n in counts[epoch.epoch].items()}, seen
 
 
-def replay(policy: NamedPolicy, record: Record, criterion: Criterion, ratio: float) -> Replay:
+def replay(
+    policy: NamedPolicy,
+    record: Record,
+    criterion: Criterion,
+    ratio: float,
+    told: Iterable[tuple[Structure, Told]] | None = None,
+) -> Replay:
     """When a policy would have pruned a dense run; the decision is the policy's own.
 
     Args:
         policy: whatever it has seen is left out.
         record: the dense run.
         criterion, ratio: what would be pruned.
+        told: what :func:`epochs_told` makes of that, if it is there already.
 
     Raises:
         NotRecorded: if the policy asks for what records do not keep.
@@ -86,6 +93,7 @@ def replay(policy: NamedPolicy, record: Record, criterion: Criterion, ratio: flo
     """
     epochs = record.spec.recipe.epochs
     fresh = policy.build(record.spec.seed, epochs)
-    signals = tuple(fresh.update(*told) for told in epochs_told(record, criterion, ratio))
+    told = epochs_told(record, criterion, ratio) if told is None else told
+    signals = tuple(fresh.update(*epoch) for epoch in told)
     due = fresh.prune_epoch
     return Replay(due if due is not None and due < epochs else None, signals)
