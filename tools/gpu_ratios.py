@@ -7,13 +7,13 @@ part begins only while there is time. Seconds say little of another machine, the
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,6 +28,7 @@ from pat.study.plan.profile import Profile, load_profile
 from pat.study.runs.budget import deadline_in, seconds, time_left
 from pat.study.runs.building import build_trainer, open_data
 from pat.study.runs.watcher import SILENT
+from pat.study.runs.workers import context
 from pat.training import models
 from pat.training.data import Augment, add_folder, load_manifest, open_dataset
 from pat.training.data.augment import Decoding
@@ -98,21 +99,29 @@ class Ratios:
 
     def packed(self) -> dict[str, Any]:
         """Steps per second of a small network on one device, of so many processes together."""
-        command = [sys.executable, __file__, "--device", self.profile.device, "--packed"]
-        with ExitStack() as opened:
-            running = [
-                opened.enter_context(
-                    subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-                )
-                for _ in range(4)
-            ]
-            for one in running:  # all are ready before any begins
-                _told(one)
+        started = context()
+        mine: list[Connection] = []
+        running: list[BaseProcess] = []
+        try:
+            for _ in range(4):
+                here, there = started.Pipe()
+                one = started.Process(target=pack, args=(self.profile.device, there))  # type: ignore[attr-defined]
+                one.start()
+                there.close()
+                mine.append(here)
+                running.append(one)
+            for end in mine:  # all are ready before any begins
+                end.recv()
             found = {}
             for processes in (1, 2, 4):
-                for one in running[:processes]:
-                    print("go", file=one.stdin, flush=True)
-                found[str(processes)] = round(sum(float(_told(one)) for one in running[:processes]), 1)
+                for end in mine[:processes]:
+                    end.send("go")
+                found[str(processes)] = round(sum(end.recv() for end in mine[:processes]), 1)
+        finally:
+            for end in mine:
+                end.close()
+            for one in running:
+                one.join()
         return {"steps per second": found, "ratio 4 / 1": found["4"] / found["1"]}
 
     def decoding(self) -> dict[str, Any]:
@@ -212,24 +221,20 @@ def _epochs(trainer: Trainer) -> Callable[[], object]:
     return lambda: trainer.train(until=trainer.next_epoch + 1)
 
 
-def _told(process: "subprocess.Popen[str]") -> str:
-    """The next line that a process says."""
-    assert process.stdout is not None
-    return process.stdout.readline()
-
-
-def pack(device: str) -> None:
+def pack(device: str, parent: Connection) -> None:
     """One of several processes: say that it is ready, and whenever told to, train for a while."""
-    profile = load_profile(SMALL).model_copy(update={"device": device})
-    trainer = build_trainer(profile.spec(), open_data(profile.spec()), SILENT, 0)
-    trainer._steps(0)
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        begin, steps = time.perf_counter(), 0
-        while time.perf_counter() - begin < (5.0 if device == "cuda" else 1.0):
-            trainer._steps(0)
-            steps += trainer._steps_per_epoch
-        print(steps / (time.perf_counter() - begin), flush=True)
+    torch.set_num_threads(1)
+    with repeatable(device), suppress(EOFError):
+        profile = load_profile(SMALL).model_copy(update={"device": device})
+        trainer = build_trainer(profile.spec(), open_data(profile.spec()), SILENT, 0)
+        trainer._steps(0)
+        parent.send("ready")
+        while parent.recv():
+            begin, steps = time.perf_counter(), 0
+            while time.perf_counter() - begin < (5.0 if device == "cuda" else 1.0):
+                trainer._steps(0)
+                steps += trainer._steps_per_epoch
+            parent.send(steps / (time.perf_counter() - begin))
 
 
 def main() -> None:
@@ -243,12 +248,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, help="of an epoch, instead of all of a pass")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--packed", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    if chosen.packed:
-        with repeatable(chosen.device):
-            return pack(chosen.device)
     deadline = deadline_in(seconds(chosen.budget))
     profile = load_profile(chosen.profile).model_copy(update={"device": chosen.device})
     found: dict[str, Any] = {"profile": chosen.profile, "architecture": profile.architectures[0]}
@@ -264,7 +265,6 @@ def main() -> None:
                 found[name] = {"error": f"{type(error).__name__}: {error}"}
             print(name, found[name], flush=True)
             chosen.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    return None
 
 
 if __name__ == "__main__":

@@ -21,7 +21,14 @@ def test_the_script_comes_to_its_end_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "out"
     folders = {"OUT": out, "STORE": tmp_path / "runs", "DATA": tmp_path, "WHEELS": tmp_path}
     limits = {"TOTAL": 300, "CHECK": 120, "RATIOS": 100, "UNITS": 90, "TIMED": "--turns 1 --steps 2"}
-    settings = {**folders, **limits, "PYTHON": sys.executable, "PROFILE": "tiny", "DEVICE": "cpu"}
+    settings = {
+        **folders,
+        **limits,
+        "PYTHON": sys.executable,
+        "PROFILE": "tiny",
+        "PRESET": "few",
+        "DEVICE": "cpu",
+    }
     done = subprocess.run(
         [ROOT / "tools" / "gpu.sh"],
         env={**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in settings.items()}},
