@@ -14,6 +14,7 @@ from test_record import ORIGIN
 from test_statistics import PROFILE, SEEDS, Shelf, runs, spec
 from tiny import dense
 
+from pat.study.analysis.significance import resolvable
 from pat.study.claims.claims import Claims, load_claims
 from pat.study.claims.verdicts import Study, decide
 from pat.study.experiments.evidence import Evidence
@@ -167,7 +168,7 @@ def test_undecided_claims_say_what_their_intervals_alone_would(claims: Claims, b
     own = runs({0: (60.0, 61.0), 2: (70.0, 71.1)}) + runs({0: (60.0, 61.0), 2: (71.0, 72.1)}, ratio=0.3)
     found = study(strict, own)
     text = lead(found.verdicts)
-    assert "Not decidable at this scale: 2" in text
+    assert "Undecided: 2" in text
     assert "All parts would hold by their own 95 % intervals (1):\n\n- Later is better. (bottleneck)" in text
     assert "All would fail by their own 95 % intervals (1):\n\n- Later is worse. (bottleneck)" in text
     assert "clear side" not in text
@@ -194,7 +195,8 @@ def test_a_row_a_claim(claims: Claims, book: Path) -> None:
     wide = f"14.0 [{14 - half:.1f}, {14 + half:.1f}] points"
     assert f"gradient 30 %: {{ref}}`{wide} <evidence-smoke-later-2>`, n = 2" in first[2]
     assert first[3] == (
-        "[not decidable at this scale]{.verdict .not-decidable-at-this-scale}<br>1 of 2 parts holds, 1 open"
+        "[undecided]{.verdict .not-decidable-at-this-scale}<br>1 of 2 parts holds, 1 open"
+        "<br>[2 seeds; about 3 needed]{.where}"
     )
     assert "claimed below 0 points: **fails**" in second[2]
     assert second[3] == "[not reproduced]{.verdict .not-reproduced}"
@@ -246,6 +248,25 @@ def test_a_pipe_does_not_end_a_cell(claims: Claims, book: Path) -> None:
     assert line.startswith("| a \\| b<br>")
 
 
+def test_claims_in_families_are_told_by_their_own_rules(claims: Claims, book: Path) -> None:
+    own = [claim.model_copy(update={"because": "It names no size."}) for claim in claims.claims]
+    own[1] = own[1].model_copy(update={"family": "secondary"})
+    families = Claims(level=0.05, looks=2, corrected="claims", claims=tuple(own))
+    found = study(families, records())
+    told = facts([found], families, book)
+    assert "by Holm (here 1), at the level 0.025; all others are *secondary*" in told["decided"]
+    assert "Benjamini and Hochberg (here 1) at a false discovery rate of 0.05" in told["decided"]
+    assert "seeds 0 to 2" not in told["decided"]
+    assert "[Sec. 4.1; primary]{.where}" in told["verdicts"]
+    assert "[Sec. 4.2; secondary]{.where}" in told["verdicts"]
+    page = evidence_page(found, families, book)
+    assert page.count("Why these bounds: It names no size.") == len(own)
+    assert "the claim's 0, corrected for 1 secondary claim: **fails**." in page
+    page = evidence_page(study(families, records(78.0)), families, book)
+    distance = resolvable([11.0, 17.0], 0.025 / 3)  # the level that decides one of three, whatever the others
+    assert f"So many such values decide at {distance:.2f} points from the bound." in page
+
+
 # The page of evidence
 
 
@@ -253,7 +274,7 @@ def test_every_number_leads_to_its_records(claims: Claims, book: Path, tmp_path:
     publish(records(), tmp_path / "results")
     evidence = Evidence(PROFILE, "full", Published(tmp_path / "results"))
     found = Study(evidence, decide(claims, evidence))
-    page = evidence_page(found, book)
+    page = evidence_page(found, claims, book)
     targets = re.findall(r"^\((\S+)\)=$", page, re.MULTILINE)
     assert len(targets) == len(set(targets))
     quoted = re.findall(r"<(evidence-[^>]+)>`", facts([found], claims, book)["verdicts"])
@@ -270,12 +291,14 @@ def test_every_number_leads_to_its_records(claims: Claims, book: Path, tmp_path:
     assert "resnet8-bottleneck gradient 50 % at epoch 2, seed 1" in {title for *_, title in links}
     assert "| 0 | 10.00 |" in blocks
     assert "accuracy_difference <pat.study.experiments.oracle_sweep.statistics.accuracy_difference>" in blocks
-    told = "Mean 10.0 [10.0, 10.0] points, n = 2; p = 0, 0 corrected for 3 parts: **holds**."
+    told = (
+        "Mean 10.0 [10.0, 10.0] points, n = 2; p = 0 (signed rank 0.5), 0 corrected for 3 parts: **holds**."
+    )
     assert f"claimed above 0 points. {told}" in blocks
 
 
 def test_evidence_of_what_was_not_run(claims: Claims, book: Path) -> None:
-    page = evidence_page(study(claims, records()), book)
+    page = evidence_page(study(claims, records()), claims, book)
     mild = page.split("(evidence-smoke-mild-1)=")[1].split("(evidence-smoke-elsewhere)=")[0]
     assert "There are no runs for it." in mild
     assert "dropdown" not in mild
@@ -377,7 +400,7 @@ def test_the_command_writes_below_the_book(
     own = gather(smoke, store, load_claims(book))
     assert written == facts([own], load_claims(book), book)
     assert f"{len(found)} runs" in written["summary"]
-    assert (book / EVIDENCE).read_text() == evidence_page(own, book)
+    assert (book / EVIDENCE).read_text() == evidence_page(own, load_claims(book), book)
 
 
 @pytest.mark.parametrize(

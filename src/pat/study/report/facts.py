@@ -22,6 +22,7 @@ from pat.study.plan.profile import Profile, load_profile
 from pat.study.report import supply
 from pat.study.report.pages import (
     benchmarks,
+    deciding,
     discussion,
     front,
     gpu,
@@ -84,8 +85,8 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         "abstract": f"{NOT_THE_PAPERS}\n\n{front.abstract(studies)}",
         "forest": front.forest(studies),
         "scale": _scale(studies),
-        "verdicts": _verdicts(studies, book),
-        "decided": _decided(claims, studies),
+        "verdicts": _verdicts(studies, claims, book),
+        "decided": deciding.told(claims, studies),
         "checksums": _checksums(studies, claims_checksum(book, studies[0].profile.claims)),
         "outcomes": _outcomes(studies),
         "hours": provenance.hours(studies),
@@ -165,9 +166,8 @@ def _up_to(differences: "pd.Series[float]") -> str:
 
 
 def _size(study: Study) -> str:
-    records = study.evidence.records
-    seeds = len({record.spec.seed for record in records})
-    return f"{study.profile.recipe.epochs} epochs, {many(seeds, 'seed')}, {many(len(records), 'run')}"
+    n, runs = verdicts.seeds(study), len(study.evidence.records)
+    return f"{study.profile.recipe.epochs} epochs, {many(n, 'seed')}, {many(runs, 'run')}"
 
 
 def _scale(studies: Sequence[Study]) -> str:
@@ -180,13 +180,13 @@ def _scale(studies: Sequence[Study]) -> str:
     return "\n".join(texts)
 
 
-def _verdicts(studies: Sequence[Study], book: Path) -> str:
+def _verdicts(studies: Sequence[Study], claims: Claims, book: Path) -> str:
     paper, texts = Paper.read(book), []
     for study in studies:
         name, main = study.profile.name, study is studies[0]
         rest = "" if main else " Claims without runs at this scale are left out."
         texts.append(f"**{study.profile.title}**, {_size(study)}.{rest}")
-        texts.append(verdicts.table(study, paper, _chapters(book, name), all_claims=main))
+        texts.append(verdicts.table(study, claims, paper, _chapters(book, name), all_claims=main))
     return "\n\n".join(texts)
 
 
@@ -200,36 +200,6 @@ def _chapters(book: Path, profile: str) -> verdicts.Link:
         return f"[{title}]({page}.ipynb)" if page in known else title
 
     return link
-
-
-def _decided(claims: Claims, studies: Sequence[Study]) -> str:
-    numbers = " and ".join(str(study.tested[1]) for study in studies)
-    return (
-        "Each claim has parts, each part a statistic that gives one number a seed, and a rule that was fixed "
-        "before the runs that decide it (seeds 0 to 2 of the digits had been seen, and are left out). A part "
-        "*holds* or *fails* if a t-test over seeds says so at the level "
-        f"{claims.level:g}, after Holm's correction for all parts that have runs at its scale (here "
-        f"{numbers}); otherwise it is *open*, and where its own 95 % interval would have decided it, that is "
-        "said. A claim is *reproduced* if all its parts hold, *not reproduced* if all fail, *partly "
-        "reproduced* if some hold and some fail, and otherwise *not decidable at this scale*. "
-        + " ".join(_power(claims, study) for study in studies)
-    )
-
-
-def _power(claims: Claims, study: Study) -> str:
-    """How large an effect has to be for the first part to be decided."""
-    from scipy import stats
-
-    n = len({record.spec.seed for record in study.evidence.records})
-    _, parts = study.tested
-    if n < 2 or not parts:
-        return ""
-    needed = stats.t.ppf(1 - claims.level / (2 * parts), n - 1) / n**0.5
-    return (
-        f"With {n} seeds and {parts} parts ({study.profile.name}) the mean has to lie about "
-        f"{needed:.1f} standard deviations of the values from the bound for a first part to be decided, so "
-        "that *not decidable* says at least as much about the number of seeds as about the scale."
-    )
 
 
 def _checksums(studies: Sequence[Study], present: str | None) -> str:
@@ -247,7 +217,10 @@ def _checksums(studies: Sequence[Study], present: str | None) -> str:
 
 def _outcomes(studies: Sequence[Study]) -> list[dict[str, str]]:
     return [
-        {"Scale": s.profile.name, **{name.capitalize(): str(n) for name, n in count(s.verdicts).items()}}
+        {
+            "Scale": s.profile.name,
+            **{verdicts.word(name).capitalize(): str(n) for name, n in count(s.verdicts).items()},
+        }
         for s in studies
     ]
 
@@ -284,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except ValueError as error:
                 print(f"facts: {error}; left out", file=sys.stderr)
         content = facts(studies, claims, options.book)
-        evidence = "\n".join(verdicts.evidence_page(study, options.book) for study in studies)
+        evidence = "\n".join(verdicts.evidence_page(study, claims, options.book) for study in studies)
     except ValueError as error:
         print(f"facts: {error}", file=sys.stderr)
         return 2

@@ -23,7 +23,7 @@ from pat.study.claims.verdicts import (
     count,
 )
 from pat.study.experiments.policies.finding import WORDS, regrets
-from pat.study.report.pages.verdicts import label, measured
+from pat.study.report.pages.verdicts import label, measured, needed, seeds
 
 _REACH = 3.0
 """Standard deviations from the bound to either end of a track."""
@@ -48,9 +48,8 @@ def abstract(studies: Sequence[Study]) -> str:
 
 
 def _size(study: Study) -> str:
-    records = study.evidence.records
-    seeds = len({record.spec.seed for record in records})
-    return f"{study.profile.recipe.epochs} epochs, {seeds} seeds, {len(records):,} runs"
+    runs = len(study.evidence.records)
+    return f"{study.profile.recipe.epochs} epochs, {seeds(study)} seeds, {runs:,} runs"
 
 
 def _alike(studies: Sequence[Study], verdict: str, words: str) -> list[str]:
@@ -81,20 +80,14 @@ def _said(claims: Sequence[Sequence[Verdict]]) -> str:
 def _undecided(study: Study) -> str:
     """How many claims are open, and what the nearest and the middle one of them would take."""
     own = [item for item in study.verdicts if item.verdict == OPEN]
-    seeds = len({record.spec.seed for record in study.evidence.records})
-    needed = sorted(max(_needed(item), seeds + 1) for item in own)  # the estimate is a little too small
-    known = [n for n in needed if isfinite(n)]
+    n = seeds(study)
+    wanted = sorted(max(needed(item), n + 1) for item in own)  # the estimate is a little too small
+    known = [number for number in wanted if isfinite(number)]
     text = f"**Open** on {study.profile.name}: {len(own)} claim{'' if len(own) == 1 else 's'}"
     if known:
         text += f"; the nearest to a decision would take about {known[0]:.0f} seeds"
         text += f", half of them up to {known[len(known) // 2]:.0f}" if len(known) > 1 else ""
     return text + "."
-
-
-def _needed(verdict: Verdict) -> float:
-    """Seeds that would decide a claim: those of its part that needs the most."""
-    parts = [finding.needed for finding in verdict.findings if finding.interval is not None]
-    return max((float("inf") if n is None else float(n) for n in parts), default=float("inf"))
 
 
 def _costs(study: Study) -> str:

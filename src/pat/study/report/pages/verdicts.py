@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from math import isfinite
 from pathlib import Path
 
-from pat.study.claims.claims import Claim, Part
+from pat.study.claims.claims import Claim, Claims, Family, Part
 from pat.study.claims.statistics import STATISTICS
 from pat.study.claims.verdicts import (
     DECIDED,
@@ -21,6 +22,7 @@ from pat.study.claims.verdicts import (
     count,
 )
 from pat.study.paper.numbers import Paper
+from pat.study.wording import many
 
 CENTRAL = "epi-is-the-oracle"
 """Id of the claim that the paper stands on."""
@@ -31,6 +33,25 @@ Link = Callable[[str], str]
 _REGRETS = ("policy_regret", "regret_difference")
 
 _DIGITS = {"points": 1, "of dense": 2, "": 2}
+
+
+def seeds(study: Study) -> int:
+    """How many there are of it."""
+    return len({record.spec.seed for record in study.evidence.records})
+
+
+def tested_in(family: Family, verdicts: Sequence[Verdict]) -> int:
+    """How many claims of a family have runs: so many are corrected together."""
+    return sum(
+        verdict.claim.family == family and any(finding.p is not None for finding in verdict.findings)
+        for verdict in verdicts
+    )
+
+
+def needed(verdict: Verdict) -> float:
+    """Seeds that would decide a claim: those of its part that needs the most."""
+    parts = [finding.needed for finding in verdict.findings if finding.interval is not None]
+    return max((float("inf") if n is None else float(n) for n in parts), default=float("inf"))
 
 
 def counted(verdicts: Sequence[Verdict]) -> str:
@@ -52,7 +73,7 @@ def lead(verdicts: Sequence[Verdict]) -> str:
         own = [item for item in verdicts if item.verdict == verdict]
         if own:
             text = _undecided(own) if verdict == OPEN else _bullets(own)
-            title = f"{verdict.capitalize()}: {len(own)}"
+            title = f"{word(verdict).capitalize()}: {len(own)}"
             width = ":columns: 12\n" if verdict == OPEN else ""  # the longest list
             cards.append(
                 f"::::{{grid-item-card}} {title}\n{width}:class-card: {_css(verdict)}\n\n{text}\n::::"
@@ -73,10 +94,13 @@ def _central(verdict: Verdict) -> str:
         for finding in verdict.findings
         if finding.interval is not None
     )
-    return (
-        f"**The central claim.** {verdict.claim.claim} Here: **{verdict.verdict}**. What EPI with the "
-        f"paper's threshold loses against the oracle, mean over ratios: {parts}."
+    regret = all(part.statistic == "policy_regret" for part in verdict.claim.parts)
+    what = (
+        "What EPI with the paper's threshold loses against the oracle, mean over ratios"
+        if regret
+        else "Measured"
     )
+    return f"**The central claim.** {verdict.claim.claim} Here: **{word(verdict.verdict)}**. {what}: {parts}."
 
 
 def _bullets(verdicts: Sequence[Verdict]) -> str:
@@ -105,11 +129,12 @@ def _undecided(verdicts: Sequence[Verdict]) -> str:
     return "\n\n".join(texts)
 
 
-def table(study: Study, paper: Paper, chapter: Link, *, all_claims: bool = True) -> str:
+def table(study: Study, claims: Claims, paper: Paper, chapter: Link, *, all_claims: bool = True) -> str:
     """The table of verdicts, one row a claim, in a division that the book's script adds filters to.
 
     Args:
         study: of one profile.
+        claims: what it decided.
         paper: the paper's values.
         chapter: see :data:`Link`.
         all_claims: whether to show claims without runs too.
@@ -119,7 +144,7 @@ def table(study: Study, paper: Paper, chapter: Link, *, all_claims: bool = True)
     collapsed = _collapsed(study)
     for verdict in study.verdicts:
         if all_claims or verdict.verdict in DECIDED:
-            rows.append(_row(verdict, study.profile.name, paper, chapter, collapsed))
+            rows.append(_row(verdict, study, claims, paper, chapter, collapsed))
     text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
     return f"::::{{div}} verdicts\n{text}\n::::"
 
@@ -128,19 +153,33 @@ def _collapsed(study: Study) -> AbstractSet[str]:
     return {record.id for record in study.evidence.records if record.status == "collapsed"}
 
 
-def _row(verdict: Verdict, name: str, paper: Paper, chapter: Link, collapsed: AbstractSet[str]) -> list[str]:
-    claim = verdict.claim
+def _row(
+    verdict: Verdict, study: Study, claims: Claims, paper: Paper, chapter: Link, collapsed: AbstractSet[str]
+) -> list[str]:
+    claim, name = verdict.claim, study.profile.name
+    where = f"{claim.where}; {claim.family}" if claims.corrected == "claims" and claim.parts else claim.where
     numbers = [f"{label}: {paper.number(path).value:g}" for label, path in claim.paper.items()]
     parts = [
         _part(finding, label(name, claim, number), collapsed)
         for number, finding in enumerate(verdict.findings, 1)
     ]
     return [
-        f"{claim.claim}<br>[{claim.where}]{{.where}}<br>{chapter(claim.chapter)}",
+        f"{claim.claim}<br>[{where}]{{.where}}<br>{chapter(claim.chapter)}",
         _lines(numbers),
         _lines([claim.untested] if claim.untested else parts),
-        "<br>".join(filter(None, [_badge(verdict.verdict), verdict.counts, _alone(verdict)])),
+        "<br>".join(
+            filter(None, [_badge(verdict.verdict), verdict.counts, _open(verdict, study), _alone(verdict)])
+        ),
     ]
+
+
+def _open(verdict: Verdict, study: Study) -> str:
+    """How many seeds left a claim open, and about how many would decide it."""
+    if verdict.verdict != OPEN:
+        return ""
+    had, wanted = seeds(study), needed(verdict)
+    more = f"; about {max(wanted, had + 1):,.0f} needed" if isfinite(wanted) else ""
+    return f"[{many(had, 'seed')}{more}]{{.where}}"
 
 
 def _alone(verdict: Verdict) -> str:
@@ -167,11 +206,12 @@ def _fallen(finding: Finding, collapsed: AbstractSet[str]) -> str:
     return f" ({fallen} of the {len(behind)} runs behind it collapsed)" if fallen else ""
 
 
-def evidence_page(study: Study, book: Path) -> str:
+def evidence_page(study: Study, claims: Claims, book: Path) -> str:
     """Every part of a profile's claims: rule, tests, values, and links to the records behind each value.
 
     Args:
         study: of one profile.
+        claims: what it decided.
         book: folder of the page, which the links start from.
     """
     name, by_id = study.profile.name, {record.id: record for record in study.evidence.records}
@@ -193,22 +233,38 @@ def evidence_page(study: Study, book: Path) -> str:
         blocks.append(f"({label(name, claim)})=\n### {claim.claim}")
         blocks.append(" ".join(filter(None, [f"{claim.where}.", _badge(verdict.verdict), verdict.counts])))
         blocks += [claim.untested] if claim.untested else []
+        blocks += [f"Why these bounds: {claim.because}"] if claim.because else []
         for number, finding in enumerate(verdict.findings, 1):
-            told = _told(finding, study.tested[1], collapsed)
+            told = _told(finding, _corrected(finding, verdict, study, claims), collapsed)
             blocks.append(f"({label(name, claim, number)})=\n{told}")
             blocks += [_values(finding, links)] if finding.sample.values else []
     return "\n\n".join(blocks) + "\n"
 
 
-def _told(finding: Finding, tested: int, collapsed: AbstractSet[str]) -> str:
+def _corrected(finding: Finding, verdict: Verdict, study: Study, claims: Claims) -> str:
+    """The p-value that decides, and what it is corrected for."""
+    if finding.adjusted is None:
+        return ""
+    if claims.corrected == "parts":
+        return f"{finding.adjusted:.2g} corrected for {study.tested[1]} parts"
+    family = verdict.claim.family
+    number = tested_in(family, study.verdicts)
+    return f"the claim's {finding.adjusted:.2g}, corrected for {many(number, f'{family} claim')}"
+
+
+def _told(finding: Finding, corrected: str, collapsed: AbstractSet[str]) -> str:
     part, found = finding.part, finding.interval
     arguments = ", ".join(f"{key}: {value}" for key, value in part.arguments.items())
     text = f"**{part.name}.** {_documented(part.statistic)} ({arguments}); claimed {_rule(part)}. "
-    if found is None or finding.p is None or finding.adjusted is None:
+    if found is None or finding.p is None or finding.rank_p is None:
         return text + "There are no runs for it."
+    fallen, tells = _fallen(finding, collapsed), ""
+    if finding.resolves:
+        far = f"{finding.resolves:.{_DIGITS[part.unit] + 1}f}{_unit(part)}"
+        tells = f" So many such values decide at {far} from the bound."
     return text + (
-        f"Mean {measured(finding)}, n = {found.n}{_fallen(finding, collapsed)}; p = {finding.p:.2g}, "
-        f"{finding.adjusted:.2g} corrected for {tested} parts: {_outcome(finding)}."
+        f"Mean {measured(finding)}, n = {found.n}{fallen}; p = {finding.p:.2g} "
+        f"(signed rank {finding.rank_p:.2g}), {corrected}: {_outcome(finding)}.{tells}"
     )
 
 
@@ -224,9 +280,13 @@ def _values(finding: Finding, links: Callable[[int, Finding], str]) -> str:
     return ":::{dropdown} Values and records\n" + "\n".join(rows) + "\n:::"
 
 
+def _unit(part: Part) -> str:
+    return f" {part.unit}" if part.unit else ""
+
+
 def measured(finding: Finding) -> str:
     assert finding.interval is not None
-    unit = f" {finding.part.unit}" if finding.part.unit else ""
+    unit = _unit(finding.part)
     if finding.part.statistic in _REGRETS:  # the more, the worse
         unit += " of regret"
     return finding.interval.text(_DIGITS[finding.part.unit]) + unit
@@ -249,8 +309,13 @@ def _outcome(finding: Finding) -> str:
     return f"**{finding.outcome}**{by_itself}"
 
 
+def word(verdict: str) -> str:
+    """A verdict as pages name it."""
+    return "undecided" if verdict == OPEN else verdict
+
+
 def _badge(verdict: str) -> str:
-    return f"[{verdict}]{{.verdict .{_css(verdict)}}}"
+    return f"[{word(verdict)}]{{.verdict .{_css(verdict)}}}"
 
 
 def _css(verdict: str) -> str:
