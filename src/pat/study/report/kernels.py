@@ -107,10 +107,10 @@ class _Kernel:
 
 def _serve(arguments: list[str], folder: Path, environment: Mapping[str, str]) -> None:
     """Be a kernel until it is shut down, or its parent is gone."""
-    os.setsid()  # an interrupt at the terminal is the parent's
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit()
-    )  # a kernel that waits for its workers' server gets one
+    if os.name == "posix":
+        os.setsid()  # an interrupt at the terminal is the parent's
+    # One that waits for its own workers' server is asked to end like this, and ends as all do.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     follow_parent()
     os.environ.clear()
     os.environ.update(environment)
