@@ -224,17 +224,18 @@ def _epochs(trainer: Trainer) -> Callable[[], object]:
 def pack(device: str, parent: Connection) -> None:
     """One of several processes: say that it is ready, and whenever told to, train for a while."""
     torch.set_num_threads(1)
-    with repeatable(device), suppress(EOFError):
+    with repeatable(device):
         profile = load_profile(SMALL).model_copy(update={"device": device})
         trainer = build_trainer(profile.spec(), open_data(profile.spec()), SILENT, 0)
         trainer._steps(0)
-        parent.send("ready")
-        while parent.recv():
-            begin, steps = time.perf_counter(), 0
-            while time.perf_counter() - begin < (5.0 if device == "cuda" else 1.0):
-                trainer._steps(0)
-                steps += trainer._steps_per_epoch
-            parent.send(steps / (time.perf_counter() - begin))
+        with suppress(EOFError, BrokenPipeError):  # the parent has gone on
+            parent.send("ready")
+            while parent.recv():
+                begin, steps = time.perf_counter(), 0
+                while time.perf_counter() - begin < (5.0 if device == "cuda" else 1.0):
+                    trainer._steps(0)
+                    steps += trainer._steps_per_epoch
+                parent.send(steps / (time.perf_counter() - begin))
 
 
 def main() -> None:

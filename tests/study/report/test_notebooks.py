@@ -37,6 +37,10 @@ Image(base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 ))
 
+# %% mystnb={"image": {"alt": "A falling line."}}
+import matplotlib.pyplot as plt
+plt.plot([2, 1]);
+
 # %%
 import plotly.graph_objects as go
 go.Figure(go.Scatter(y=[1, 2, 3]), layout={"meta": {"alt": "Three <points>."}})
@@ -104,26 +108,32 @@ profile = "digits"
 # %%
 import os, time
 from pathlib import Path
-Path("kernel").write_text(str(os.getpid()))
+Path(f"kernel-{os.getpid()}").touch()
 time.sleep(600)
 """
 
 
 @pytest.mark.usefixtures("listening")
 def test_an_interrupt_ends_the_kernels_too(tmp_path: Path) -> None:
-    folder, out, note = tmp_path / "notebooks", tmp_path / "executed", tmp_path / "kernel"
+    folder, out = tmp_path / "notebooks", tmp_path / "executed"
     names = ["one", "two", "three"]
     for name in names:
         add(folder, name, SLOW, "")
 
+    def kernels() -> list[int]:
+        return [int(note.name.removeprefix("kernel-")) for note in tmp_path.glob("kernel-*")]
+
     def interrupt() -> None:
-        wait_for(lambda: note.is_file() and bool(note.read_text()), 120)
-        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            wait_for(lambda: len(kernels()) == 2, 120)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
 
     Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         executing.execute(names, "digits", out_dir=out, notebooks_dir=folder)
-    wait_for(lambda: not Path(f"/proc/{note.read_text()}").exists(), 10)
+    assert len(kernels()) == 2
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in kernels()), 10)
     assert {file.name for file in out.iterdir()} == {"one.failed.ipynb", "two.failed.ipynb"}
 
 
@@ -143,6 +153,14 @@ def test_paths_of_this_machine_are_not_in_the_metadata(flow: dict[str, object]) 
     notebook = finished.read_notebook(Path(str(flow["out"])) / "good.ipynb")
     assert str(flow["root"]) not in json.dumps(notebook.metadata)
     assert notebook.metadata.kernelspec.language == "python"
+
+
+def test_figures_are_drawings_with_words(flow: dict[str, object]) -> None:
+    notebook = finished.check(Path(str(flow["out"])) / "good.ipynb")
+    drawn = [
+        o["data"].get("image/svg+xml") for c in notebook.cells for o in c.get("outputs", []) if "data" in o
+    ]
+    assert len([drawing for drawing in drawn if drawing]) == 1
 
 
 def test_plotly_figure_is_a_small_labelled_division(flow: dict[str, object]) -> None:

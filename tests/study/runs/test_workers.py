@@ -10,9 +10,10 @@ from typing import Annotated
 
 import pytest
 import typer
-from pydantic import BaseModel, PlainSerializer
+from pydantic import BaseModel, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
 
 from pat.cli.options import INTERRUPTED, clear_errors
+from pat.study.report import kernels
 from pat.study.runs import workers
 
 WHERE = """
@@ -61,7 +62,7 @@ def test_workers_import_what_their_parent_does(server: bool, tmp_path: Path) -> 
     assert running == str(server)
 
 
-@pytest.mark.parametrize("name", workers.PRELOADED)
+@pytest.mark.parametrize("name", [*workers.PRELOADED, *kernels.PRELOADED])
 def test_what_is_preloaded_is_there(name: str) -> None:
     import_module(name)
 
@@ -72,17 +73,32 @@ class Interrupted(BaseModel):
     value: Annotated[int, PlainSerializer(lambda _: signal.raise_signal(signal.SIGINT))] = 0
 
 
+class Around(BaseModel):
+    """The same within another serializer, which loses the cause."""
+
+    inner: Interrupted = Interrupted()
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler) -> object:
+        return write(self)
+
+
+MODELS = pytest.mark.parametrize("model", [Interrupted(), Around()], ids=["alone", "within another"])
+
+
+@MODELS
 @pytest.mark.usefixtures("listening")
 def test_an_interrupt_that_a_library_takes_for_bad_input_is_an_interrupt(
-    capsys: pytest.CaptureFixture[str],
+    model: BaseModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as end, clear_errors():
-        Interrupted().model_dump()
+        model.model_dump()
     assert end.value.exit_code == INTERRUPTED
     assert capsys.readouterr().err.startswith("pat: stopped; the same command goes on")
 
 
+@MODELS
 @pytest.mark.usefixtures("listening")
-def test_an_interrupt_is_not_a_run_that_failed() -> None:
+def test_an_interrupt_is_not_a_run_that_failed(model: BaseModel) -> None:
     with pytest.raises(ValueError, match="KeyboardInterrupt"), workers.executor(1) as here:
-        here.submit(Interrupted().model_dump)
+        here.submit(model.model_dump)

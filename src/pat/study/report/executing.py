@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -34,7 +34,7 @@ from pat.study.report.parameters import (
 )
 
 _LONG = ("speed_and_cost", "policies")
-"""Notebooks that are begun first, so that no process waits for one of them at the end."""
+"""Notebooks that are begun first, so that nobody waits for one of them at the end."""
 
 
 def execute(
@@ -75,8 +75,9 @@ def execute(
     failures: list[str] = []
     kernels.server()
     with ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(_run, task): task for task in sorted(tasks, key=lambda t: t.name not in _LONG)}
+        running: dict[Future[tuple[float, list[str]]], _Task] = {}
         try:
+            running |= {pool.submit(_run, task): task for task in sorted(tasks, key=_is_short)}
             for done in as_completed(running):
                 task = running[done]
                 try:
@@ -97,6 +98,10 @@ def execute(
     if failures:
         raise NotebookError("\n\n".join(failures))
     return [task.target for task in tasks]
+
+
+def _is_short(task: "_Task") -> bool:
+    return task.name not in _LONG
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar, cast
 from weakref import WeakSet
 
@@ -25,9 +27,8 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from pat.study.report.parameters import KERNELSPEC
 from pat.study.runs.workers import context, follow_parent
 
-PRELOADED = ("ipykernel.kernelapp", "pat.study.experiments", "pat.study.figures")
+PRELOADED = ("ipykernel.kernelapp", "pat.study.experiments", "pat.study.style")
 """What notebooks import, beside what a run does."""
-_INLINE = "module://matplotlib_inline.backend_inline"
 
 
 @cache
@@ -38,7 +39,9 @@ def server() -> BaseContext:
 
 def kill() -> None:
     """End every kernel at once; what executes their notebooks then fails."""
-    for kernel in tuple(_Kernel.living):
+    with _Kernel.lock:
+        living = tuple(_Kernel.living)
+    for kernel in living:
         kernel.kill()
 
 
@@ -53,15 +56,15 @@ class ForkedKernelManager(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         """Its command is only the arguments: there is no interpreter to start."""
         return KernelSpec(
-            # Figures are sharp at any size, with words that can be searched.
             argv=[
                 *("-f", "{connection_file}", "--IPKernelApp.log_level=ERROR"),
-                "--InlineBackend.figure_formats=svg",
+                "--IPKernelApp.matplotlib=inline",
+                "--InlineBackend.figure_formats=svg",  # sharp at any size, with words that can be searched
             ],
             language="python",
             display_name=KERNELSPEC["display_name"],
             # Figures as data: the script that draws them is on the book's pages once.
-            env={"PLOTLY_RENDERER": "plotly_mimetype", "MPLBACKEND": _INLINE},
+            env={"PLOTLY_RENDERER": "plotly_mimetype"},
         )
 
 
@@ -78,6 +81,7 @@ class _Kernel:
 
     stdin = stdout = stderr = None
     living: ClassVar[WeakSet["_Kernel"]] = WeakSet()
+    lock: ClassVar[Lock] = Lock()
 
     def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
         self._process: BaseProcess = server().Process(  # type: ignore[attr-defined]
@@ -85,7 +89,8 @@ class _Kernel:
         )
         self._process.start()
         self.pid = self._process.pid
-        self.living.add(self)
+        with self.lock:
+            self.living.add(self)
 
     def poll(self) -> int | None:
         return self._process.exitcode
@@ -96,7 +101,8 @@ class _Kernel:
 
     def send_signal(self, number: int) -> None:
         if self.pid is not None and self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self._process.kill()
@@ -116,9 +122,7 @@ def _serve(arguments: list[str], folder: Path, environment: Mapping[str, str]) -
     os.environ.update(environment)
     os.chdir(folder)
     warnings.filterwarnings("ignore", "IProgress not found")  # tqdm misses widgets that nobody wants
-    import matplotlib
     from ipykernel.kernelapp import IPKernelApp
 
-    matplotlib.rcParams["backend"] = _INLINE  # imported before the environment named it
     # Without a parent's number it would tell the terminal how to talk to it.
     IPKernelApp.launch_instance(argv=[*arguments, f"--IPKernelApp.parent_handle={os.getppid()}"])

@@ -9,6 +9,8 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from pydantic_core import PydanticSerializationError
+
 from pat import registry
 
 PRELOADED = ("pat.study.runs.run", "safetensors.torch", "scipy.stats")
@@ -51,11 +53,11 @@ class _Here(Executor):
 
 def was_interrupted(error: BaseException) -> bool:
     """Whether an error is a user's interrupt in disguise: pydantic makes a ``ValueError`` of whatever a
-    serializer raises, an interrupt that arrives meanwhile included."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, KeyboardInterrupt):
-        cause = cause.__cause__
-    return cause is not None
+    serializer raises, an interrupt that arrives meanwhile included, and keeps only its name if that happens
+    in one serializer within another."""
+    if isinstance(error, PydanticSerializationError) and KeyboardInterrupt.__name__ in str(error):
+        return True
+    return isinstance(error, KeyboardInterrupt)
 
 
 def executor(jobs: int) -> Executor:

@@ -214,7 +214,7 @@ class Published:
         """The run's record, or None.
 
         Raises:
-            DamagedRecord: if the file was changed.
+            DamagedRecord: if the file was changed, before it was read first.
         """
         run_id, pack = spec.id, packs.pack_of(self.root, spec)
         packed = self._pack(pack).get(run_id)

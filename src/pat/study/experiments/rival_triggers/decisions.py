@@ -48,7 +48,7 @@ class Sweep:
     cells: Sequence[Cell]
     training: Shares
     _told: dict[tuple[str, Criterion, float, int], Sequence[tuple[Structure, Told]]] = field(
-        default_factory=dict, compare=False, repr=False
+        default_factory=dict, init=False, compare=False, repr=False
     )
 
     def replay(self, rule: NamedPolicy, cell: Cell) -> Replay:

@@ -24,8 +24,8 @@ def _by_claims(claims: Claims, studies: Sequence[Study]) -> str:
         for family in get_args(Family)
     )
     looks = (
-        "Claims that are open after the first look may be decided once more, on more seeds, so that each "
-        f"look has {claims.level_of('primary'):g} of {claims.level:g}. "
+        "Primary claims that are open after the first look may be decided once more, on more seeds, so "
+        f"that each look has {claims.level_of('primary'):g} of {claims.level:g}. "
         if claims.looks > 1
         else ""
     )
@@ -54,9 +54,10 @@ def _tells(claims: Claims, study: Study) -> str:
         resolvable(range(n), claims.strictest(family)) / stdev(range(n)) for family in get_args(Family)
     )
     return (
-        f"With {many(n, 'seed')} ({study.profile.name}) a primary claim is decided nine times in ten, "
-        f"whatever becomes of the others, if its mean lies {primary:.1f} standard deviations of its values "
-        f"from the bound, and a secondary one, if half of them are decided, at {secondary:.1f}."
+        f"With {many(n, 'seed')} ({study.profile.name}) a part is decided about nine times in ten at the "
+        f"level that a primary claim needs, whatever becomes of the others, if its mean lies {primary:.1f} "
+        "standard deviations of its values from the bound; at that of a secondary one, if half of those are "
+        f"decided, at {secondary:.1f}. A claim of several parts needs more."
     )
 
 

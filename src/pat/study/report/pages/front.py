@@ -80,8 +80,7 @@ def _said(claims: Sequence[Sequence[Verdict]]) -> str:
 def _undecided(study: Study) -> str:
     """How many claims are open, and what the nearest and the middle one of them would take."""
     own = [item for item in study.verdicts if item.verdict == OPEN]
-    n = seeds(study)
-    wanted = sorted(max(needed(item), n + 1) for item in own)  # the estimate is a little too small
+    wanted = sorted(map(needed, own))
     known = [number for number in wanted if isfinite(number)]
     text = f"**Open** on {study.profile.name}: {len(own)} claim{'' if len(own) == 1 else 's'}"
     if known:

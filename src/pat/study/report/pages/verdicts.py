@@ -49,9 +49,17 @@ def tested_in(family: Family, verdicts: Sequence[Verdict]) -> int:
 
 
 def needed(verdict: Verdict) -> float:
-    """Seeds that would decide a claim: those of its part that needs the most."""
-    parts = [finding.needed for finding in verdict.findings if finding.interval is not None]
-    return max((float("inf") if n is None else float(n) for n in parts), default=float("inf"))
+    """About how many seeds would decide an open claim, at least one more than it has: those of its part that
+    needs the most; infinite if no number would."""
+    parts = [finding.needed for finding in verdict.findings]
+    return max(
+        (float("inf") if n is None else max(n, had(verdict) + 1.0) for n in parts), default=float("inf")
+    )
+
+
+def had(verdict: Verdict) -> int:
+    """Seeds of the part of a claim that has the fewest."""
+    return min((0 if f.interval is None else f.interval.n for f in verdict.findings), default=0)
 
 
 def counted(verdicts: Sequence[Verdict]) -> str:
@@ -61,7 +69,7 @@ def counted(verdicts: Sequence[Verdict]) -> str:
     rest = [f"{found[verdict]} {verdict}" for verdict in (NOT_RUN, NOT_TESTED) if found[verdict]]
     return (
         f"Of {tested} claims tested at this scale, {found[REPRODUCED]} are reproduced, {found[PARTLY]} "
-        f"partly, {found[NOT]} not, and {found[OPEN]} cannot be decided"
+        f"partly, {found[NOT]} not, and {found[OPEN]} are undecided"
         + (f"; {', '.join(rest)}." if rest else ".")
     )
 
@@ -167,19 +175,17 @@ def _row(
         f"{claim.claim}<br>[{where}]{{.where}}<br>{chapter(claim.chapter)}",
         _lines(numbers),
         _lines([claim.untested] if claim.untested else parts),
-        "<br>".join(
-            filter(None, [_badge(verdict.verdict), verdict.counts, _open(verdict, study), _alone(verdict)])
-        ),
+        "<br>".join(filter(None, [_badge(verdict.verdict), verdict.counts, _open(verdict), _alone(verdict)])),
     ]
 
 
-def _open(verdict: Verdict, study: Study) -> str:
+def _open(verdict: Verdict) -> str:
     """How many seeds left a claim open, and about how many would decide it."""
     if verdict.verdict != OPEN:
         return ""
-    had, wanted = seeds(study), needed(verdict)
-    more = f"; about {max(wanted, had + 1):,.0f} needed" if isfinite(wanted) else ""
-    return f"[{many(had, 'seed')}{more}]{{.where}}"
+    wanted = needed(verdict)
+    more = f"; about {wanted:,.0f} needed" if isfinite(wanted) else ""
+    return f"[{many(had(verdict), 'seed')}{more}]{{.where}}"
 
 
 def _alone(verdict: Verdict) -> str:
@@ -261,7 +267,7 @@ def _told(finding: Finding, corrected: str, collapsed: AbstractSet[str]) -> str:
     fallen, tells = _fallen(finding, collapsed), ""
     if finding.resolves:
         far = f"{finding.resolves:.{_DIGITS[part.unit] + 1}f}{_unit(part)}"
-        tells = f" So many such values decide at {far} from the bound."
+        tells = f" So many such values decide about nine times in ten at {far} from the bound."
     return text + (
         f"Mean {measured(finding)}, n = {found.n}{fallen}; p = {finding.p:.2g} "
         f"(signed rank {finding.rank_p:.2g}), {corrected}: {_outcome(finding)}.{tells}"
