@@ -335,6 +335,7 @@ def test_resuming_anywhere_is_the_uninterrupted_run(criterion: str, optimizer: s
             loop.steps(range(step if e == epoch else 0, STEPS))
             loop.pat.end_epoch()
         assert same(whole.model.state_dict(), loop.model.state_dict())
+        assert same(whole.optimizer.state_dict(), loop.optimizer.state_dict())
         assert [r.counts for r in loop.pat.reports] == [r.counts for r in whole.pat.reports[epoch:]]
         assert [r.epi for r in loop.pat.reports] == [r.epi for r in whole.pat.reports[epoch:]]
 

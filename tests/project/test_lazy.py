@@ -80,14 +80,13 @@ analysis.early_and_late(runs, profile.contrast), analysis.by_epoch(runs, "test_a
 figures.accuracy_by_epoch(runs, profile.architectures[0])
 figures.hover_accuracy(runs, profile.architectures[0])
 
-for chapter in ("lottery_ticket", "mask_variations"):
-    scope = {}
-    for cell in jupytext.read(paths.NOTEBOOKS / f"{chapter}.py").cells:
-        if cell.cell_type == "code":
-            exec(cell.source, scope)
-            if "parameters" in cell.metadata.get("tags", ()):
-                scope |= {"profile": "digits-24", "preset": "full", "store": sys.argv[1]}
-    assert len(scope["records"]) > 5, chapter
+scope = {}
+for cell in jupytext.read(paths.NOTEBOOKS / "structure_stability.py").cells:
+    if cell.cell_type == "code":
+        exec(cell.source, scope)
+        if "parameters" in cell.metadata.get("tags", ()):
+            scope |= {"profile": "digits-24", "preset": "study", "store": sys.argv[1]}
+assert len(scope["stability"]) > 50
 
 claims = load_claims(name=profile.claims)
 assert facts([gather(profile, store, claims, "study")], claims)["verdicts"]

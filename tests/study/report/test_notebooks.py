@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
@@ -111,6 +112,11 @@ from pathlib import Path
 Path(f"kernel-{os.getpid()}").touch()
 time.sleep(600)
 """
+
+
+@pytest.mark.parametrize("name", executing.kernels.PRELOADED)
+def test_what_is_preloaded_is_there(name: str) -> None:
+    import_module(name)
 
 
 @pytest.mark.usefixtures("listening")

@@ -13,7 +13,6 @@ import typer
 from pydantic import BaseModel, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
 
 from pat.cli.options import INTERRUPTED, clear_errors
-from pat.study.report import kernels
 from pat.study.runs import workers
 
 WHERE = """
@@ -62,7 +61,7 @@ def test_workers_import_what_their_parent_does(server: bool, tmp_path: Path) -> 
     assert running == str(server)
 
 
-@pytest.mark.parametrize("name", [*workers.PRELOADED, *kernels.PRELOADED])
+@pytest.mark.parametrize("name", workers.PRELOADED)
 def test_what_is_preloaded_is_there(name: str) -> None:
     import_module(name)
 

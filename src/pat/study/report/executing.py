@@ -77,7 +77,8 @@ def execute(
     with ThreadPoolExecutor(jobs) as pool:
         running: dict[Future[tuple[float, list[str]]], _Task] = {}
         try:
-            running |= {pool.submit(_run, task): task for task in sorted(tasks, key=_is_short)}
+            for task in sorted(tasks, key=lambda task: task.name not in _LONG):
+                running[pool.submit(_run, task)] = task
             for done in as_completed(running):
                 task = running[done]
                 try:
@@ -98,10 +99,6 @@ def execute(
     if failures:
         raise NotebookError("\n\n".join(failures))
     return [task.target for task in tasks]
-
-
-def _is_short(task: "_Task") -> bool:
-    return task.name not in _LONG
 
 
 @dataclass(frozen=True)
