@@ -48,7 +48,7 @@ for table in found.summaries():
 # ## Question and method
 #
 # **Question.** Table 2 of {cite:t}`shen2022when` sets its method beside others that prune in training. PruneTrain has
-# [a chapter](../digits-24/in_training.ipynb) with claims of its own. What do the two others give on the same footing: gradual
+# [a chapter](../digits/in_training.ipynb) with claims of its own. What do the two others give on the same footing: gradual
 # pruning, GPWP {cite:p}`aketi2020gradual`, and learned criteria, LFPC {cite:p}`he2020learning`?
 #
 # **Method.** All remove the same share of neurons through the same channel groups and the same surgery, from networks with

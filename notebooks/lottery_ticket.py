@@ -130,7 +130,7 @@ analysis.ticket_means(tickets, "training_share", 2).style.set_table_attributes(
 # does not test the lottery ticket hypothesis as it was stated, for single weights, with masks from the end of
 # training and a small learning rate {cite:p}`frankle2019lottery`. Whether a mask of whole channels is more than the
 # widths of the layers, which {cite:t}`liu2019rethinking` doubt, is tried out in the chapter on [other
-# masks](../digits-24/mask_variations.ipynb).
+# masks](../digits/mask_variations.ipynb).
 
 # %% tags=["hide-input"]
 unfinished = tickets[tickets["status"] != "done"]

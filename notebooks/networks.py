@@ -64,7 +64,7 @@ display(Markdown(found.scale()))
 #
 # Networks of this size on these images say how the method goes through their blocks, little about their large relatives. In
 # front of a depthwise convolution a BatchNorm's gradient score cancels ([scale
-# invariance](../digits-24/scale_invariance.ipynb)); ConvNeXt has no BatchNorm, so that its channels are scored by their
+# invariance](../digits/scale_invariance.ipynb)); ConvNeXt has no BatchNorm, so that its channels are scored by their
 # weights. Differences are many, and their intervals are not corrected for that.
 
 # %% tags=["hide-input"]

@@ -36,11 +36,11 @@ figures.style()
 scale, opened = load_profile(profile), open_store(store)
 grid = scale.preset(preset).sweep
 known = experiments.names(scale, preset)
-wanted = [name for name in ("policies", "window", "steps", "units", "virtual") if name in known]
+wanted = [name for name in ("policies", "steps", "units") if name in known]
 with progress.in_notebook() as bar:
     found = experiments.run_together(wanted, scale, preset, opened, How(jobs=jobs, on_progress=bar))
 records = found["policies"]
-everything = [record for name, own in found.items() if name != "window" for record in own]
+everything = [record for own in found.values() for record in own]
 regrets = analysis.regrets(records, scale, grid)
 paper = Paper.read()
 
@@ -108,7 +108,7 @@ analysis.policy_table(regrets, scale, paper, "regret_on_test").style.set_table_a
 #
 # | policy | pruning epoch |
 # |---|---|
-# | random | drawn from 0 to a third of the schedule; here the mean over the grid's epochs in that range. A sparse grid gives initialisation more weight than uniform draws would, which makes random look worse where initialisation is bad |
+# | random | drawn from 0 to a third of the schedule; here the mean over that range, not a sample |
 # | initialisation | 0, with the same criterion |
 # | pre-defined | a third of the schedule, as 30 of 90 epochs |
 # | EPI, paper's τ | the epoch after EPI triggers, with the paper's threshold |
@@ -128,10 +128,16 @@ stand_ins = ", ".join(
     for name, label in zip(scale.architectures, LABELS.values(), strict=False)
     if name in set(regrets["architecture"])
 )
+uniform = (
+    "linear between the epochs of the grid"
+    if scale.random_epochs
+    else "over the epochs of the grid, which gives initialisation more weight than uniform draws would"
+)
 display(
     Markdown(
         f"**Scale.** {scale.title}; {scale.recipe.epochs} epochs; networks, as stand-ins of the paper's: "
-        f"{stand_ins}; {regrets['seed'].nunique()} seeds; ratios: {ratios}. {scale.purpose}"
+        f"{stand_ins}; {regrets['seed'].nunique()} seeds; ratios: {ratios}. The mean of "
+        f"the random policy is {uniform}. {scale.purpose}"
     )
 )
 
@@ -191,41 +197,6 @@ figures.threshold_curves(curve, scale.tau, analysis.tuned_thresholds(records, sc
 figures.window_maps(analysis.window_table(records, scale, grid), (scale.tracking.look_back, scale.patience))
 
 # %% [markdown]
-# ### A window scaled to the schedule
-#
-# Algorithm 2 compares with five values before, and we look back as many epochs. On a schedule shorter than the
-# paper's that is a larger share of it. So look-back and patience were scaled with the schedule, and every epoch that EPI then
-# picks was run. **This is exploratory**: it was decided on after the results above had been seen and is judged on the
-# same seeds, and no verdict on the front page uses it. The threshold is the paper's, although EPI over a shorter
-# look-back is mostly higher.
-
-# %% tags=["hide-input"]
-window = scale.preset(preset).window
-if window is None:
-    display(Markdown("*Not run at this scale.*"))
-else:
-    scaled = analysis.window_regrets(found["window"] + records, scale, window, grid)
-    known = {record.id for record in records}
-    fell = sum(record.status == "collapsed" for record in found["window"] if record.id not in known)
-    share, paper_epochs = scale.recipe.epochs, load_profile("imagenet").recipe.epochs
-    display(
-        Markdown(
-            f"Five epochs are the same share of the paper's {paper_epochs} as {5 * share / paper_epochs:.1f} of "
-            f"these {share}; here look-back r = {window.look_back} and patience m = {window.patience}. Of the runs "
-            f"that it took beside all others, {fell} collapsed."
-        )
-    )
-    display(
-        analysis.window_regret_table(scaled, scale, window)
-        .style.set_table_attributes('class="dataframe table"')
-        .set_caption(
-            "Mean pruning epoch where EPI triggered, and regret in points against the oracle chosen on validation (± half "
-            "the 95 % interval over seeds; a silent run counts at the pre-defined epoch). Last, what EPI with the scaled "
-            "window loses more than each way (paired, interval uncorrected): negative where it loses less."
-        )
-    )
-
-# %% [markdown]
 # ## Pruning steps
 #
 # The paper does not give $S$, in how many steps Algorithm 1 prunes. One step is one-shot pruning; between steps the
@@ -263,21 +234,6 @@ by_count = analysis.varied_picks_table(varied, "count")
 by_count.style.set_table_attributes('class="dataframe table"').set_caption(
     "Epochs in which EPI would prune with the paper's τ, one a seed; in parentheses where it stayed silent."
 ) if len(by_count) else Markdown("*Not run at this scale.*")
-
-# %% [markdown]
-# ## Virtual epochs
-#
-# EPI counts in epochs: on a small data set with few of them it has little to look at. If one pass over the data is
-# cut into slices, and each slice is an epoch to EPI, the same look-back and patience cover a shorter stretch of
-# training. When would it trigger then, and what would that pick lose?
-
-# %% tags=["hide-input"]
-sliced = analysis.varied_picks_table(varied, "slices")
-sliced.style.set_table_attributes('class="dataframe table"').set_caption(
-    "Passes over the data before EPI (paper's τ) prunes, one a seed, in parentheses where it stayed silent; and the "
-    "regret in points of the sweep's runs that prune then, linear between the epochs that were run, with its 95 % "
-    "interval over seeds."
-) if len(sliced) else Markdown("*Not run at this scale.*")
 
 # %% [markdown]
 # ## Limits

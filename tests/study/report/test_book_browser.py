@@ -275,7 +275,7 @@ def test_reader_can_switch_to_dark(visit: Visit, address: str) -> None:
     assert seen == {"light", "dark"}
 
 
-SWEEP = "executed/digits-24/oracle_sweep.html"
+SWEEP = "executed/digits/oracle_sweep.html"
 VERDICT_ROWS = ".verdicts tbody tr"
 
 

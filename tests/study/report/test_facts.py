@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from test_analysis import scored
-from test_policies import SETTLES, block, profile, run, sweep_of, trunk
+from test_policies import SETTLES, block, profile, sweep_of, trunk
 from test_record import ORIGIN
 from test_statistics import PROFILE, SEEDS, Shelf, runs, spec
 from tiny import dense
@@ -19,7 +19,6 @@ from pat.study.claims.claims import Claims, load_claims
 from pat.study.claims.verdicts import Study, decide
 from pat.study.experiments.evidence import Evidence
 from pat.study.plan.profile import Profile, load_profile
-from pat.study.plan.settings import Experiments, Window
 from pat.study.report.facts import EVIDENCE, OUTPUT, facts, gather, main
 from pat.study.report.pages.verdicts import counted, evidence_page, lead
 from pat.study.store import Published, Store
@@ -98,7 +97,7 @@ def rows(table: str) -> list[list[str]]:
 def test_what_the_pages_quote(claims: Claims, book: Path) -> None:
     found = facts([study(claims, records())], claims, book)
     texts = ["summary", "lead", "scale", "verdicts", "decided", "checksums", "hours", "splits"]
-    texts += ["abstract", "forest", "protocol"]
+    texts += ["abstract", "forest", "protocol", "first_round"]
     assert {name for name, value in found.items() if isinstance(value, str)} == set(texts)
     tables = {"outcomes", "cost", "runs", "environment", "licences", "licences_indirect"}
     assert set(found) - set(texts) == {
@@ -120,25 +119,20 @@ def test_what_the_pages_quote(claims: Claims, book: Path) -> None:
     assert "(here 3)" in found["decided"]
 
 
-def test_the_lead_says_when_epi_can_act_and_what_a_shorter_window_would_lose(
-    claims: Claims, book: Path
-) -> None:
-    of, window = trunk(SETTLES), Window(look_back=2, patience=0)  # prunes in epoch 8; r = 1, m = 3 in 7
-    scale = profile(block(), tau=1.0, patience=3)
-    own = [*sweep_of(of, {0: (60.0, 60.0), 4: (72.0, 72.0), 8: (80.0, 80.0)}), run(of, 7, 78.5)]
-    plain = facts([study(claims, own, scale)], claims, book)["lead"]
-    assert "EPI can prune in epoch 5 of 12 at the earliest, after the pre-defined epoch 4;" in plain
-    assert "exploratory" not in plain
-    scale = scale.model_copy(update={"experiments": {"full": Experiments(sweep="full", window=window)}})
-    found = facts([study(claims, own, scale)], claims, book)["lead"]
-    assert (
-        "exploratory and part of no verdict: with look-back and patience scaled to the schedule (2 and 0), "
-        "EPI prunes in epoch 8.0 instead of 7.0 on average; of 1 pair of network and criterion it loses "
-        "less in 1 (by up to 1.5 points) and more in 0, see Policies."
-    ) in found
-    assert (
-        "exploratory" not in facts([study(claims, own[:-1], scale)], claims, book)["lead"]
-    )  # a run is missing
+def test_the_lead_says_when_epi_can_act_late(claims: Claims, book: Path) -> None:
+    of = trunk(SETTLES)
+    own = sweep_of(of, {0: (60.0, 60.0), 4: (72.0, 72.0), 8: (80.0, 80.0)})
+    found = facts([study(claims, own, profile(block(), tau=1.0, patience=3))], claims, book)["lead"]
+    assert "EPI can prune in epoch 5 of 12 at the earliest, after the pre-defined epoch 4;" in found
+    early = facts([study(claims, own, profile(block(), tau=1.0, patience=2))], claims, book)["lead"]
+    assert "at the earliest" not in early
+
+
+def test_an_earlier_round_is_told_by_its_own_claims(claims: Claims, book: Path) -> None:
+    before = study(claims, records())
+    found = facts([before], claims, book, [before, before])
+    assert found["first_round"].splitlines() == [f"- {found['summary'].split(chr(10))[-1]}"] * 2
+    assert facts([before], claims, book)["first_round"] == "Nothing."
 
 
 def test_what_held_and_what_did_not_is_said_first(claims: Claims) -> None:

@@ -2,21 +2,17 @@
 
 import argparse
 import json
-import operator
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from pat.files import paths
 from pat.files.atomic import write_whole
 from pat.study.claims.claims import CONFIRMATORY, Claims, load_claims
 from pat.study.claims.verdicts import Study, count, decide
 from pat.study.experiments.evidence import Evidence
-from pat.study.experiments.window.tables import window_differences, window_regrets
 from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import Profile, load_profile
 from pat.study.report import supply
@@ -63,25 +59,28 @@ def gather(profile: Profile, store: AnyStore, claims: Claims, preset: str | None
     raise ValueError(f"no run of profile {profile.name!r}, preset {presets}, in {store.root}")
 
 
-def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> dict[str, Any]:
+def facts(
+    studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK, before: Sequence[Study] = ()
+) -> dict[str, Any]:
     """What the pages quote.
 
     Args:
         studies: of each profile, the book's main one first.
         claims: what they decided.
         book: its folder; chapters are linked as far as its table of contents has them.
+        before: of an earlier round, decided by that round's claims.
 
     Returns:
         Texts in Markdown (``summary``, ``lead``, ``abstract``, ``forest``, ``scale``, ``verdicts``,
-        ``decided``, ``checksums``, ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``,
-        ``environment``, and of the installed dependencies ``licences`` and ``licences_indirect``); ``faults``
-        has the fault bench's and ``gpu`` what ran on one, ``networks`` which are pruned exactly, ``protocol``
-        what was fixed for the second round, ``splits`` how far the images of a split vary a comparison,
+        ``decided``, ``checksums``, ``hours``, ``first_round``) and rows of tables (``outcomes``, ``cost``,
+        ``runs``, ``environment``, and of the installed dependencies ``licences`` and
+        ``licences_indirect``); ``faults`` has the fault bench's and ``gpu`` what ran on one, ``networks`` which are pruned exactly, ``protocol``
+        what was fixed before the runs, ``splits`` how far the images of a split vary a comparison,
         ``benchmarks`` ratios of speed; ``discussion`` and ``practice`` are those of the pages of that name.
     """
     return {
         "summary": "\n\n".join([NOT_THE_PAPERS, *map(_summary, studies)]),
-        "lead": "\n\n".join([NOT_THE_PAPERS, *(_lead(study, book) for study in studies)]),
+        "lead": "\n\n".join([NOT_THE_PAPERS, *(_lead(study) for study in studies)]),
         "abstract": f"{NOT_THE_PAPERS}\n\n{front.abstract(studies)}",
         "forest": front.forest(studies),
         "scale": _scale(studies),
@@ -89,6 +88,7 @@ def facts(studies: Sequence[Study], claims: Claims, book: Path = paths.BOOK) -> 
         "decided": deciding.told(claims, studies),
         "checksums": _checksums(studies, claims_checksum(book, studies[0].profile.claims)),
         "outcomes": _outcomes(studies),
+        "first_round": "\n".join(f"- {_summary(study)}" for study in before) or "Nothing.",
         "hours": provenance.hours(studies),
         "cost": provenance.cost(studies),
         "runs": provenance.runs(studies),
@@ -123,12 +123,12 @@ def _summary(study: Study) -> str:
     )
 
 
-def _lead(study: Study, book: Path) -> str:
-    return "\n\n".join(filter(None, [_summary(study), verdicts.lead(study.verdicts), _window(study, book)]))
+def _lead(study: Study) -> str:
+    return "\n\n".join(filter(None, [_summary(study), verdicts.lead(study.verdicts), _window(study)]))
 
 
-def _window(study: Study, book: Path) -> str:
-    """When EPI can act at all in a schedule of this length, and what it would lose if it could earlier."""
+def _window(study: Study) -> str:
+    """When EPI can act at all in a schedule of this length, where that is late."""
     profile, epochs = study.profile, study.profile.recipe.epochs
     first, third = profile.tracking.look_back + profile.patience + 1, epochs // 3
     if first <= third:
@@ -136,33 +136,8 @@ def _window(study: Study, book: Path) -> str:
     return (
         f"With its look-back and patience EPI can prune in epoch {first} of {epochs} at the earliest, after "
         f"the pre-defined epoch {third}; in the paper's longer schedule it is well before. Where claims "
-        f"compare the two, or costs, EPI is at that disadvantage here. {_scaled(study, book)}"
-    ).strip()
-
-
-def _scaled(study: Study, book: Path) -> str:
-    """What EPI loses if its window fits the schedule, on all networks together, if that was run."""
-    evidence, profile = study.evidence, study.profile
-    window = evidence.settings.window if evidence.settings else None
-    if window is None:
-        return ""
-    records = (*evidence.experiment("window"), *evidence.experiment("policies"))
-    found = window_differences(window_regrets(records, profile, window, evidence.sweep_name), profile)
-    if found.empty:
-        return ""
-    own, other = (f"{found[name].mean():.1f}" for name in ("epoch_own", "epoch_other"))
-    less, more = (found["difference"][side(found["difference"], 0)] for side in (operator.lt, operator.gt))
-    return (
-        "Looked at afterwards, so exploratory and part of no verdict: with look-back and patience scaled to "
-        f"the schedule ({window.look_back} and {window.patience}), EPI prunes in epoch {other} instead of "
-        f"{own} on average; of {many(len(found), 'pair')} of network and criterion it loses less in "
-        f"{len(less)}{_up_to(less)} and more in {len(more)}{_up_to(more)}, see "
-        f"{_chapters(book, profile.name)('policies')}."
+        f"compare the two, or costs, EPI is at that disadvantage here."
     )
-
-
-def _up_to(differences: "pd.Series[float]") -> str:
-    return f" (by up to {differences.abs().max():.1f} points)" if len(differences) else ""
 
 
 def _size(study: Study) -> str:
@@ -225,6 +200,17 @@ def _outcomes(studies: Sequence[Study]) -> list[dict[str, str]]:
     ]
 
 
+def _if_any(profile: Profile, store: AnyStore, claims: Claims, preset: str | None = None) -> Study | None:
+    """:func:`gather`, if the store has runs of the profile."""
+    try:
+        return gather(profile, store, claims, preset)
+    except DamagedRecord:
+        raise  # not the same as a profile without runs
+    except ValueError as error:
+        print(f"facts: {error}; left out", file=sys.stderr)
+        return None
+
+
 def _bench(store: AnyStore) -> bench.Bench | None:
     try:
         return bench.read_bench(bench.bench_file(store.root))
@@ -241,6 +227,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--preset", help=f"which runs of them (default: {CONFIRMATORY} or, without any, {EXPLORATORY})"
     )
+    parser.add_argument(
+        "--before", nargs="*", default=[], help="profiles of an earlier round, told in a sentence each"
+    )
     parser.add_argument("--store", default=str(paths.STORE), help="folder of the runs")
     parser.add_argument("--book", type=paths.argument, default=paths.BOOK, help="folder of the book")
     options = parser.parse_args(arguments)
@@ -248,15 +237,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         store = open_store(options.store)
         first, *others = [load_profile(name) for name in dict.fromkeys(options.profile)]
         claims = load_claims(options.book, name=first.claims)
-        studies = [gather(first, store, claims, options.preset)]
-        for profile in others:
-            try:
-                studies.append(gather(profile, store, claims, options.preset))
-            except DamagedRecord:
-                raise  # not the same as a profile without runs
-            except ValueError as error:
-                print(f"facts: {error}; left out", file=sys.stderr)
-        content = facts(studies, claims, options.book)
+        beside = [_if_any(profile, store, claims, options.preset) for profile in others]
+        studies = [gather(first, store, claims, options.preset), *filter(None, beside)]
+        earlier = map(load_profile, options.before)
+        before = [
+            _if_any(profile, store, load_claims(options.book, name=profile.claims)) for profile in earlier
+        ]
+        content = facts(studies, claims, options.book, [*filter(None, before)])
         evidence = "\n".join(verdicts.evidence_page(study, claims, options.book) for study in studies)
     except ValueError as error:
         print(f"facts: {error}", file=sys.stderr)

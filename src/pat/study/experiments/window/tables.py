@@ -49,31 +49,6 @@ def window_regrets(
     return table[table["policy"].isin(_SHOWN)].reset_index(drop=True)
 
 
-def window_differences(table: pd.DataFrame, profile: Profile) -> pd.DataFrame:
-    """What EPI with the other window loses more than with the study's own, in the mean over paired seeds.
-
-    Args:
-        table: of :func:`window_regrets`.
-        profile: its scale.
-
-    Returns:
-        One row a network and criterion, in the profile's order: ``architecture``, ``criterion``,
-        ``difference`` (points; mean over ratios, then over the seeds that have all of them), and the mean
-        epochs ``epoch_own`` and ``epoch_other`` of the runs in which EPI triggered.
-    """
-    regret, rows = _by_policy(table), []
-    for architecture, criterion in _pairs(table, profile):
-        own = regret.loc[[(criterion, architecture)]]
-        paired = (own["scaled"] - own["epi"]).dropna()
-        epochs = [
-            _fired(table, criterion, architecture, policy)["epoch"].mean() for policy in ("epi", "scaled")
-        ]
-        if len(paired):
-            rows.append((architecture, criterion, paired.mean(), *epochs))
-    columns = ["architecture", "criterion", "difference", "epoch_own", "epoch_other"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def window_regret_table(table: pd.DataFrame, profile: Profile, window: Window) -> pd.DataFrame:
     """:func:`window_regrets` as text.
 

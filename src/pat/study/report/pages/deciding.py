@@ -32,7 +32,7 @@ def _by_claims(claims: Claims, studies: Sequence[Study]) -> str:
     return (
         "Each claim has parts, each part a statistic that gives one number per seed, and a rule. All of "
         "them, the profiles, the images and the code that decides were fixed before any run that decides "
-        "was made, see [](second_round.md). By a t-test over seeds a part *holds* or *fails*. A claim is "
+        "was made, see [](protocol.md). By a t-test over seeds a part *holds* or *fails*. A claim is "
         "as sure as its weakest part: its p-value is the largest of its parts'. *Primary* claims, those "
         f"that the paper's argument rests on, are corrected for their number by Holm (here {primary}), at "
         f"the level {claims.level_of('primary'):g}; all others are *secondary*, and corrected by Benjamini "
