@@ -72,10 +72,11 @@ def facts(
 
     Returns:
         Texts in Markdown (``summary``, ``lead``, ``abstract``, ``forest``, ``scale``, ``verdicts``,
-        ``decided``, ``checksums``, ``hours``, ``first_round``) and rows of tables (``outcomes``, ``cost``,
-        ``runs``, ``environment``, and of the installed dependencies ``licences`` and
-        ``licences_indirect``); ``faults`` has the fault bench's and ``gpu`` what ran on one, ``networks`` which are pruned exactly, ``protocol``
-        what was fixed before the runs, ``splits`` how far the images of a split vary a comparison,
+        ``decided``, ``checksums``, ``hours``) and rows of tables (``outcomes``, ``cost``, ``runs``,
+        ``environment``, and of the installed dependencies ``licences`` and
+        ``licences_indirect``); ``faults`` has the fault bench's and ``gpu`` what ran on one, ``networks``
+        which are pruned exactly, ``protocol`` what was fixed before the runs, ``first_round`` what an earlier
+        one came to, ``splits`` how far the images of a split vary a comparison,
         ``benchmarks`` ratios of speed; ``discussion`` and ``practice`` are those of the pages of that name.
     """
     return {

@@ -60,7 +60,7 @@ def on_both(schedules: Sequence[Schedule]) -> pd.DataFrame:
     common = set.intersection(*known) if known else set()
     parts = [schedule.table.assign(schedule=schedule.label) for schedule in schedules]
     whole = pd.concat(parts, ignore_index=True)
-    return whole[[tuple(cell) in common for cell in whole[CELL].to_numpy().tolist()]]
+    return whole[whole[CELL].apply(tuple, axis=1).isin(common)] if common else whole.iloc[:0]
 
 
 def schedule_table(both: pd.DataFrame) -> pd.DataFrame:
