@@ -86,22 +86,24 @@ def picked_epochs(table: pd.DataFrame, architecture: str) -> Figure:
     shown = ("oracle", "epi", "tuned")
     own = table[(table["architecture"] == architecture) & table["policy"].isin([*shown, "predefined"])]
     ratios = sorted(own["ratio"].unique())
-    figure, axes = _panels(_criteria(own), height=0.55 * len(ratios) + 2, width=4.6, sharey=True)
+    step = 0.22 / max(own["seed"].nunique() - 1, 4)  # of 1 between ratios, which three ways share
+    figure, axes = _panels(_criteria(own), height=0.75 * len(ratios) + 2, width=4.6, sharey=True)
     for axis, criterion in zip(axes, _criteria(own), strict=True):
         part = own[own["criterion"] == criterion]
         for number, policy in enumerate(shown):
             picks = part[part["policy"] == policy]
             for silent in (False, True):
                 chosen = picks[(picks["triggered"] == False) == silent]  # noqa: E712 - None is neither
-                rank = chosen.groupby("ratio").cumcount()  # seeds side by side, so that none hides another
-                height = [ratios.index(ratio) + 0.26 * (number - 1) for ratio in chosen["ratio"]]
+                at = chosen.groupby(["ratio", "epoch"])["seed"]
+                place = at.cumcount() - (at.transform("size") - 1) / 2  # so that no seed hides another
+                height = [ratios.index(ratio) + 0.3 * (number - 1) for ratio in chosen["ratio"]]
                 axis.plot(
                     chosen["epoch"],
-                    np.asarray(height) + 0.05 * (rank.to_numpy() - 2),
+                    np.asarray(height) + step * place.to_numpy(),
                     POLICY_MARKERS[policy],
                     color=POLICY_COLOURS[policy],
                     markerfacecolor="none" if silent else POLICY_COLOURS[policy],
-                    markersize=6,
+                    markersize=5,
                     alpha=0.8,
                 )
         for epoch in part.loc[part["policy"] == "predefined", "epoch"].unique():
