@@ -42,8 +42,7 @@ runs = summaries.detector_runs(found)
 
 
 def shown(table: pd.DataFrame, caption: str, index: bool = False) -> None:
-    styled = table.style.set_table_attributes('class="dataframe table"').set_caption(caption)
-    display(styled if index else styled.hide(axis="index"))
+    display(figures.captioned(table, caption, index=index))
 
 
 # %% tags=["remove-input"]

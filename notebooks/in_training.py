@@ -58,9 +58,10 @@ display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 figures.accuracy_by_computation(compared)
 
 # %% tags=["hide-input"]
-analysis.rival_accuracies(compared).style.set_table_attributes('class="dataframe table"').set_caption(
+figures.captioned(
+    analysis.rival_accuracies(compared),
     "Means over seeds ± half the 95 % interval, all but the multiply-accumulates of one image in percent. Start epochs "
-    "are one a seed, in parentheses where EPI stayed silent, PruneTrain's the first removal, a dash where nothing went."
+    "are one a seed, in parentheses where EPI stayed silent, PruneTrain's the first removal, a dash where nothing went.",
 )
 
 # %% [markdown]
@@ -109,8 +110,9 @@ display(
 # are: if PaT has fewer filters left, a lower accuracy and a larger saving may be due to that alone.
 
 # %% tags=["hide-input"]
-analysis.rival_gaps(compared, own, network).style.set_table_attributes('class="dataframe table"').set_caption(
-    "Differences in percentage points, mean over paired seeds [95 % interval]."
+figures.captioned(
+    analysis.rival_gaps(compared, own, network),
+    "Differences in percentage points, mean over paired seeds [95 % interval].",
 )
 
 # %% [markdown]
@@ -121,8 +123,9 @@ analysis.rival_gaps(compared, own, network).style.set_table_attributes('class="d
 # [audit](audit.ipynb).
 
 # %% tags=["hide-input"]
-analysis.literature_table(paper).style.set_table_attributes('class="dataframe table"').set_caption(
-    "The literature's numbers on ImageNet, as printed in the paper's Table 2; a dash where it has one."
+figures.captioned(
+    analysis.literature_table(paper),
+    "The literature's numbers on ImageNet, as printed in the paper's Table 2; a dash where it has one.",
 )
 
 # %% [markdown]

@@ -51,9 +51,10 @@ display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 figures.ticket_curves(tickets, runs[runs["policy"] == "dense"])
 
 # %% tags=["hide-input"]
-analysis.ticket_means(tickets, "test_accuracy", 1).style.set_table_attributes(
-    'class="dataframe table"'
-).set_caption("Test accuracy in percent by mask and weights, mean over seeds ± half the 95 % interval.")
+figures.captioned(
+    analysis.ticket_means(tickets, "test_accuracy", 1),
+    "Test accuracy in percent by mask and weights, mean over seeds ± half the 95 % interval.",
+)
 
 # %% [markdown]
 # ## Question and method
@@ -91,9 +92,10 @@ display(
 # have seen, rewinding to a later epoch would close the gap.
 
 # %% tags=["hide-input"]
-analysis.ticket_table(tickets).style.set_table_attributes('class="dataframe table"').set_caption(
+figures.captioned(
+    analysis.ticket_table(tickets),
     "Pruning in training minus the ticket with the same mask, in percentage points, mean over paired seeds "
-    "[95 % interval]."
+    "[95 % interval].",
 )
 
 # %% tags=["hide-input"]
@@ -116,11 +118,10 @@ display(
 # on top of that, so a ticket saves nothing.
 
 # %% tags=["hide-input"]
-analysis.ticket_means(tickets, "training_share", 2).style.set_table_attributes(
-    'class="dataframe table"'
-).set_caption(
+figures.captioned(
+    analysis.ticket_means(tickets, "training_share", 2),
     "Multiply-accumulates of the training as a share of the dense run's, without those that found a ticket's "
-    "mask, mean over seeds ± half the 95 % interval."
+    "mask, mean over seeds ± half the 95 % interval.",
 )
 
 # %% [markdown]

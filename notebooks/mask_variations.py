@@ -99,10 +99,11 @@ display(
 figures.distance_by_kind(masks, paper)
 
 # %% tags=["hide-input"]
-analysis.variation_table(masks, paper).style.set_table_attributes('class="dataframe table"').set_caption(
+figures.captioned(
+    analysis.variation_table(masks, paper),
     "Differences of test accuracy to the original mask's run in points: mean absolute difference, its standard "
     "deviation over the draws, mean signed difference, mean absolute difference between two draws of the kind, and "
-    "excess over that. Means over seeds [95 % interval]. Ψ: mean similarity to the original structure."
+    "excess over that. Means over seeds [95 % interval]. Ψ: mean similarity to the original structure.",
 )
 
 # %% [markdown]

@@ -60,10 +60,12 @@ figures.accuracy_by_epoch(runs, bottleneck, policies)
 # networks and the schedule are others, so that only the signs can be compared.
 
 # %% tags=["hide-input"]
-analysis.beside_the_paper(runs, scale, Paper.read()).rename(
-    columns={"paper": "paper, ImageNet", "here": f"{scale.name}, mean [95 % interval]"}
-).style.set_table_attributes('class="dataframe table"').hide(axis="index").set_caption(
-    f"Ours prunes in epoch {scale.contrast.reference} of {scale.recipe.epochs}, the paper in 10 of 90."
+figures.captioned(
+    analysis.beside_the_paper(runs, scale, Paper.read()).rename(
+        columns={"paper": "paper, ImageNet", "here": f"{scale.name}, mean [95 % interval]"}
+    ),
+    f"Ours prunes in epoch {scale.contrast.reference} of {scale.recipe.epochs}, the paper in 10 of 90.",
+    index=False,
 )
 
 # %% [markdown]
@@ -110,8 +112,9 @@ figures.accuracy_by_epoch(runs, networks[2], policies) if len(networks) > 2 else
 # %% tags=["hide-input"]
 pruned = runs[runs["policy"] == "epoch"]
 wide = analysis.by_epoch(pruned, "test_accuracy", digits=1)
-wide.style.set_table_attributes('class="dataframe table"').set_caption(
-    "Test accuracy in percent by pruning epoch p, mean over seeds ± half the 95 % interval, all networks."
+figures.captioned(
+    wide,
+    "Test accuracy in percent by pruning epoch p, mean over seeds ± half the 95 % interval, all networks.",
 )
 
 # %% [markdown]
@@ -130,8 +133,10 @@ effects = analysis.early_and_late(runs, contrast).rename(
         "last": f"p = {contrast.last} minus p = {contrast.reference}",
     }
 )
-effects.style.set_table_attributes('class="dataframe table"').hide(axis="index").set_caption(
-    "Differences of test accuracy in percentage points, mean over paired seeds [95 % interval]."
+figures.captioned(
+    effects,
+    "Differences of test accuracy in percentage points, mean over paired seeds [95 % interval].",
+    index=False,
 )
 
 # %% [markdown]
@@ -152,11 +157,10 @@ for network in networks:
     if len(shares):
         formats = {name: "{:.3f}" if name == "initial magnitude" else "{:.0f}" for name in shares.columns}
         display(
-            shares.style.format(formats)
-            .set_table_attributes('class="dataframe table"')
-            .set_caption(
+            figures.captioned(
+                shares.style.format(formats),
                 f"{network}, {100 * ratio:g} % pruned: channels of the dense layer, their magnitude in a fresh "
-                "network, and the share in percent that is kept, mean over seeds."
+                "network, and the share in percent that is kept, mean over seeds.",
             )
         )
 
@@ -167,10 +171,10 @@ for network in networks:
 
 # %% tags=["hide-input"]
 emptied = analysis.emptied_table(records)
-emptied.style.format({"empty layers": "{:.1f}"}, na_rep="").set_table_attributes(
-    'class="dataframe table"'
-).hide(axis="index").set_caption(
-    "Runs by network, criterion, ratio and pruning epoch: layers left empty (mean over runs), collapsed, failed."
+figures.captioned(
+    emptied.style.format({"empty layers": "{:.1f}"}, na_rep=""),
+    "Runs by network, criterion, ratio and pruning epoch: layers left empty (mean over runs), collapsed, failed.",
+    index=False,
 ) if len(emptied) else Markdown("*No run of this sweep emptied a layer.*")
 
 # %% [markdown]
@@ -181,9 +185,11 @@ emptied.style.format({"empty layers": "{:.1f}"}, na_rep="").set_table_attributes
 # bias in the last column, because a maximum of noisy values is.
 
 # %% tags=["hide-input"]
-analysis.oracle(runs).style.format(precision=1).set_table_attributes('class="dataframe table"').hide(
-    axis="index"
-).set_caption("Accuracies are means over seeds in percent.")
+figures.captioned(
+    analysis.oracle(runs).style.format(precision=1),
+    "Accuracies are means over seeds in percent.",
+    index=False,
+)
 
 # %% [markdown]
 # ## What pruning saves
@@ -191,14 +197,16 @@ analysis.oracle(runs).style.format(precision=1).set_table_attributes('class="dat
 # Structural pruning at different epochs leaves different structures, and so different costs.
 
 # %% tags=["hide-input"]
-analysis.by_epoch(pruned, "macs_share", digits=2).style.set_table_attributes(
-    'class="dataframe table"'
-).set_caption("Multiply-accumulates of the pruned network, as a share of the dense network's.")
+figures.captioned(
+    analysis.by_epoch(pruned, "macs_share", digits=2),
+    "Multiply-accumulates of the pruned network, as a share of the dense network's.",
+)
 
 # %% tags=["hide-input"]
-analysis.by_epoch(pruned, "training_share", digits=2).style.set_table_attributes(
-    'class="dataframe table"'
-).set_caption("Multiply-accumulates of the whole training, as a share of the dense run's.")
+figures.captioned(
+    analysis.by_epoch(pruned, "training_share", digits=2),
+    "Multiply-accumulates of the whole training, as a share of the dense run's.",
+)
 
 # %% [markdown]
 # ## Limits

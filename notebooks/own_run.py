@@ -65,9 +65,10 @@ figures.accuracy_by_epoch(beside, scale.architectures[0], own=runs)
 # %% tags=["hide-input"]
 pruned = runs[runs["policy"] == "epoch"] if len(runs) else runs
 display(
-    analysis.by_epoch(pruned, "test_accuracy", digits=1)
-    .style.set_table_attributes('class="dataframe table"')
-    .set_caption("Your own runs: test accuracy in percent, mean over seeds.")
+    figures.captioned(
+        analysis.by_epoch(pruned, "test_accuracy", digits=1),
+        "Your own runs: test accuracy in percent, mean over seeds.",
+    )
     if len(pruned)
     else Markdown("*No pruned run of your own.*")
 )

@@ -57,9 +57,7 @@ display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 
 # %% tags=["hide-input"]
 caption = "Regret in points against the oracle chosen on validation; smaller is better."
-analysis.policy_table(regrets, scale, paper).style.set_table_attributes(
-    'class="dataframe table"'
-).set_caption(caption)
+figures.captioned(analysis.policy_table(regrets, scale, paper), caption)
 
 # %% tags=["hide-input"]
 pruned = analysis.runs_table(records).query("policy == 'epoch'")
@@ -90,9 +88,10 @@ figures.regret_by_policy(regrets, analysis.paper_regrets(scale, paper))
 # Every policy's loss comes out larger by that amount, and none can be negative but for an epoch off the grid.
 
 # %% tags=["hide-input"]
-analysis.policy_table(regrets, scale, paper, "regret_on_test").style.set_table_attributes(
-    'class="dataframe table"'
-).set_caption("Loss in points against the grid's best test accuracy, for each seed by itself.")
+figures.captioned(
+    analysis.policy_table(regrets, scale, paper, "regret_on_test"),
+    "Loss in points against the grid's best test accuracy, for each seed by itself.",
+)
 
 # %% [markdown]
 # ## Question and method
@@ -152,25 +151,28 @@ display(
 
 # %% tags=["hide-input"]
 thresholds = analysis.threshold_table(records, scale, grid)
-thresholds.style.set_table_attributes('class="dataframe table"').hide(axis="index").set_caption(
+figures.captioned(
+    thresholds,
     "Thresholds by criterion: the paper's, tuned over all seeds, tuned on each seed alone; and in how many of the "
-    "runs that they were tuned on EPI triggers."
+    "runs that they were tuned on EPI triggers.",
+    index=False,
 )
 
 # %% [markdown]
 # ## When EPI prunes
 
 # %% tags=["hide-input"]
-analysis.triggered_table(regrets).style.set_table_attributes('class="dataframe table"').set_caption(
-    "Runs in which EPI triggered in time, over all ratios and seeds."
+figures.captioned(
+    analysis.triggered_table(regrets), "Runs in which EPI triggered in time, over all ratios and seeds."
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Pruning epochs that the oracle and EPI pick for the first network, one mark a seed, by ratio. Open marks: EPI stayed silent, and the run counts at the pre-defined epoch (dashed).", "name": "fig-picks"}, "image": {"alt": "Two panels, one a criterion. Rows are pruning ratios, the horizontal axis the pruning epoch; stars are the oracle's epochs, triangles and circles EPI's."}}
 figures.picked_epochs(regrets, scale.architectures[0])
 
 # %% tags=["hide-input"]
-analysis.picks_table(regrets).style.set_table_attributes('class="dataframe table"').set_caption(
-    "The same for all networks, one epoch a seed, in the order of the seeds; in parentheses where EPI stayed silent."
+figures.captioned(
+    analysis.picks_table(regrets),
+    "The same for all networks, one epoch a seed, in the order of the seeds; in parentheses where EPI stayed silent.",
 )
 
 # %% [markdown]
@@ -205,11 +207,11 @@ figures.window_maps(analysis.window_table(records, scale, grid), (scale.tracking
 
 # %% tags=["hide-input"]
 steps = analysis.settings_table(everything, scale, "steps")
-steps.style.format({"macs_share": "{:.2f}"}).set_table_attributes('class="dataframe table"').hide(
-    axis="index"
-).set_caption(
+figures.captioned(
+    steps.style.format({"macs_share": "{:.2f}"}),
     "Test accuracy by S (± half the 95 % interval), difference to the usual S over paired seeds, and multiply-"
-    "accumulates left."
+    "accumulates left.",
+    index=False,
 ) if len(steps) else Markdown("*Not run at this scale.*")
 
 # %% [markdown]
@@ -221,18 +223,19 @@ steps.style.format({"macs_share": "{:.2f}"}).set_table_attributes('class="datafr
 
 # %% tags=["hide-input"]
 counts = analysis.settings_table(everything, scale, "count")
-counts.style.format({"macs_share": "{:.2f}"}).set_table_attributes('class="dataframe table"').hide(
-    axis="index"
-).set_caption(
+figures.captioned(
+    counts.style.format({"macs_share": "{:.2f}"}),
     "Test accuracy by what is counted (± half the 95 % interval), difference over paired seeds, and multiply-"
-    "accumulates left. At the same ratio the two leave networks of other sizes."
+    "accumulates left. At the same ratio the two leave networks of other sizes.",
+    index=False,
 ) if len(counts) else Markdown("*Not run at this scale.*")
 
 # %% tags=["hide-input"]
 varied = analysis.varied_picks(everything, scale, grid)
 by_count = analysis.varied_picks_table(varied, "count")
-by_count.style.set_table_attributes('class="dataframe table"').set_caption(
-    "Epochs in which EPI would prune with the paper's τ, one a seed; in parentheses where it stayed silent."
+figures.captioned(
+    by_count,
+    "Epochs in which EPI would prune with the paper's τ, one a seed; in parentheses where it stayed silent.",
 ) if len(by_count) else Markdown("*Not run at this scale.*")
 
 # %% [markdown]

@@ -50,11 +50,10 @@ display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
 figures.pretrained_by_ratio(compared, runs[runs["policy"] == "dense"], paper)
 
 # %% tags=["hide-input"]
-analysis.pretrained_accuracies(compared, paper).style.set_table_attributes(
-    'class="dataframe table"'
-).set_caption(
+figures.captioned(
+    analysis.pretrained_accuracies(compared, paper),
     "Test accuracy in percent, mean over seeds ± half the 95 % interval, and EPI minus train, prune, finetune in "
-    "points [95 % interval over paired seeds]. The paper's rows are as printed; it gives no interval."
+    "points [95 % interval over paired seeds]. The paper's rows are as printed; it gives no interval.",
 )
 
 # %% [markdown]
@@ -95,10 +94,11 @@ display(
 # pruned after its training was expensive for all of it.
 
 # %% tags=["hide-input"]
-analysis.spent_table(compared).style.set_table_attributes('class="dataframe table"').set_caption(
+figures.captioned(
+    analysis.spent_table(compared),
     "What the whole training took, the dense one before finetuning included: epochs, minutes (one thread), and "
     "multiply-accumulates in units of one dense run; means over seeds ± half the 95 % interval. Last, the pruning epoch "
-    "of each seed, in parentheses where EPI stayed silent."
+    "of each seed, in parentheses where EPI stayed silent.",
 )
 
 # %% tags=["hide-input"]

@@ -44,8 +44,7 @@ networks = list(dict.fromkeys(decisions["architecture"]))
 
 
 def shown(table: pd.DataFrame, caption: str, index: bool = True) -> None:
-    styled = table.style.set_table_attributes('class="dataframe table"').set_caption(caption)
-    display(styled if index else styled.hide(axis="index"))
+    display(figures.captioned(table, caption, index=index))
 
 
 # %% tags=["remove-input"]

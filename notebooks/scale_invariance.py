@@ -56,11 +56,12 @@ figures.scores_along_networks(scores)
 # %% tags=["hide-input"]
 table = pd.concat(by_place(found, epsilon) for found, epsilon in ((scores, "its own"), (exact, "10⁻⁹")))
 display(
-    table.style.format({"score": "{:.1e}", "terms": "{:.1e}", "share": "{:.4f}", "smallest share": "{:.4f}"})
-    .hide(axis="index")
-    .set_table_attributes('class="dataframe table"')
-    .set_caption(
-        "Medians over the layers: the score, its two terms by themselves, and the share that is left."
+    figures.captioned(
+        table.style.format(
+            {"score": "{:.1e}", "terms": "{:.1e}", "share": "{:.4f}", "smallest share": "{:.4f}"}
+        ),
+        "Medians over the layers: the score, its two terms by themselves, and the share that is left.",
+        index=False,
     )
 )
 

@@ -59,13 +59,12 @@ figures.accuracy_by_share(schedules)
 
 # %% tags=["hide-input"]
 display(
-    analysis.schedule_table(analysis.on_both(schedules))
-    .style.set_table_attributes('class="dataframe table"')
-    .hide(axis="index")
-    .set_caption(
+    figures.captioned(
+        analysis.schedule_table(analysis.on_both(schedules)),
         "Mean epoch that EPI prunes in, in percent of the schedule, with the paper's thresholds; in how many of the runs it did; "
         "points of test accuracy lost against the oracle [95 % interval over the seeds], by EPI and by pruning after a third of "
-        "the schedule. A run in which EPI stays silent counts at the third."
+        "the schedule. A run in which EPI stays silent counts at the third.",
+        index=False,
     )
 )
 
@@ -93,12 +92,11 @@ else:
         )
     )
     display(
-        analysis.window_regret_table(scaled, scale, window)
-        .style.set_table_attributes('class="dataframe table"')
-        .set_caption(
+        figures.captioned(
+            analysis.window_regret_table(scaled, scale, window),
             "Mean pruning epoch where EPI triggered, and regret in points against the oracle chosen on validation (± half "
             "the 95 % interval over seeds; a silent run counts at the pre-defined epoch). Last, what EPI with the scaled "
-            "window loses more than each way (paired, interval uncorrected): negative where it loses less."
+            "window loses more than each way (paired, interval uncorrected): negative where it loses less.",
         )
     )
 
@@ -112,10 +110,11 @@ else:
 # %% tags=["hide-input"]
 everything = [record for name in found if name != "window" for record in found[name]]
 sliced = analysis.varied_picks_table(analysis.varied_picks(everything, scale, grid), "slices")
-sliced.style.set_table_attributes('class="dataframe table"').set_caption(
+figures.captioned(
+    sliced,
     "Passes over the data before EPI (paper's τ) prunes, one a seed, in parentheses where it stayed silent; and the "
     "regret in points of the sweep's runs that prune then, linear between the epochs that were run, with its 95 % "
-    "interval over seeds."
+    "interval over seeds.",
 ) if len(sliced) else Markdown("*Not run at this scale.*")
 
 # %% [markdown]

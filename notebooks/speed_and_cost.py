@@ -60,10 +60,11 @@ dense = {r.spec.seed: r.result.test_accuracy for r in records if r.id in set(run
 figures.speed_and_accuracy(runs, dense.values(), main)
 
 # %% tags=["hide-input"]
-analysis.speedup_table(runs).style.set_table_attributes('class="dataframe table"').set_caption(
+figures.captioned(
+    analysis.speedup_table(runs),
     "Means over seeds ± half the 95 % interval. Multiply-accumulates and measured step as shares of the dense "
     "network's; pruning epochs one a seed, in parentheses where EPI stayed silent and the run counts at the "
-    "pre-defined epoch."
+    "pre-defined epoch.",
 )
 
 # %% [markdown]
@@ -113,9 +114,10 @@ display(
 
 # %% tags=["hide-input"]
 display(Markdown(f"λ = {main:g}."))
-analysis.differences_table(runs, main).style.set_table_attributes('class="dataframe table"').set_caption(
+figures.captioned(
+    analysis.differences_table(runs, main),
     "Differences paired over seeds with 95 % intervals: multiply-accumulates and measured step in shares of the "
-    "dense network's, test accuracy in points."
+    "dense network's, test accuracy in points.",
 )
 
 # %% [markdown]
@@ -149,9 +151,10 @@ figures.training_costs(analysis.cost_shares(runs), paper, middle)
 
 # %% tags=["hide-input"]
 steps = analysis.training_steps(scale)
-analysis.cost_table(runs, steps).style.set_table_attributes('class="dataframe table"').set_caption(
+figures.captioned(
+    analysis.cost_table(runs, steps),
     "Training cost in dense trainings, seconds of training steps on this machine, and by which factor train, prune, "
-    "finetune is dearer than pruning in training. Means over seeds ± half the 95 % interval."
+    "finetune is dearer than pruning in training. Means over seeds ± half the 95 % interval.",
 )
 
 # %% [markdown]
@@ -163,9 +166,10 @@ analysis.cost_table(runs, steps).style.set_table_attributes('class="dataframe ta
 # much more follows from the pruning epoch as a share of the schedule, and not from any accuracy.
 
 # %% tags=["hide-input"]
-analysis.price_table(runs, paper, middle).style.set_table_attributes('class="dataframe table"').set_caption(
+figures.captioned(
+    analysis.price_table(runs, paper, middle),
     f"The paper's prices, recomputed, and with our shares at {100 * middle:g} %, mean over seeds ± half the 95 % "
-    "interval. An empty cell: nothing is printed, or nothing follows."
+    "interval. An empty cell: nothing is printed, or nothing follows.",
 )
 
 # %% [markdown]

@@ -66,10 +66,10 @@ figures.hover_epi(stability, bottleneck, scale.tau)
 
 # %% tags=["hide-input"]
 order = analysis.epi_against_ratio(stability)
-analysis.summary(order, ["architecture", "criterion"], value="rho").style.format(
-    precision=2, na_rep=""
-).set_table_attributes('class="dataframe table"').hide(axis="index").set_caption(
-    "Rank correlation of EPI with the pruning ratio, mean over seeds with its 95 % interval."
+figures.captioned(
+    analysis.summary(order, ["architecture", "criterion"], value="rho").style.format(precision=2, na_rep=""),
+    "Rank correlation of EPI with the pruning ratio, mean over seeds with its 95 % interval.",
+    index=False,
 )
 
 # %% [markdown]
@@ -128,10 +128,10 @@ figures.settling_maps(
 #   the schedule. Above zero: channels are still exchanged where the numbers per layer stay.
 
 # %% tags=["hide-input"]
-analysis.settling_table(Evidence(scale, preset, open_store(store)), ratios).style.set_table_attributes(
-    'class="dataframe table"'
-).hide(axis="index").set_caption(
-    "The bottleneck network, mean over seeds [95 % interval]; empty where the sweep has no such runs."
+figures.captioned(
+    analysis.settling_table(Evidence(scale, preset, open_store(store)), ratios),
+    "The bottleneck network, mean over seeds [95 % interval]; empty where the sweep has no such runs.",
+    index=False,
 )
 
 # %% [markdown]
@@ -153,9 +153,7 @@ ends = stability[(stability["architecture"] == bottleneck) & stability["ratio"].
 ends = ends[ends["epoch"] == ends["epoch"].max()]
 table = ends.pivot_table(index=["criterion", "measure"], columns="ratio", values="value")
 table.columns = [f"{100 * ratio:g} %" for ratio in table.columns]
-table.style.format("{:.3f}").set_table_attributes('class="dataframe table"').set_caption(
-    "Mean over seeds after the last epoch, by pruning ratio."
-)
+figures.captioned(table.style.format("{:.3f}"), "Mean over seeds after the last epoch, by pruning ratio.")
 
 # %% [markdown]
 # ## A rule for each measure
@@ -171,11 +169,11 @@ table.style.format("{:.3f}").set_table_attributes('class="dataframe table"').set
 # criterion. They are tuned on the seeds that they are shown on, for every measure alike, which flatters all of them.
 
 # %% tags=["hide-input"]
-analysis.rules_table(scale, thresholds["tuned"]).style.set_table_attributes('class="dataframe table"').hide(
-    axis="index"
-).set_caption(
+figures.captioned(
+    analysis.rules_table(scale, thresholds["tuned"]),
     "What each rule holds against its threshold, up means stable; thresholds for magnitude / gradient where "
-    "they differ, a dash where there is none."
+    "they differ, a dash where there is none.",
+    index=False,
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What the rules look at, gradient criterion, means over seeds with 95 % intervals. Dashed: published thresholds; dotted: tuned ones.", "name": "fig-signals-gradient"}, "image": {"alt": "Five panels, one a measure, of its signal against the epoch. EPI and the mask measures have one curve a pruning ratio, the rank correlations one for all; horizontal lines are the thresholds."}}
@@ -197,9 +195,10 @@ figures.trigger_epochs_by_ratio(
 
 # %% tags=["hide-input"]
 own = triggers[triggers["architecture"] == bottleneck]
-analysis.trigger_epochs(own).style.set_table_attributes('class="dataframe table"').set_caption(
+figures.captioned(
+    analysis.trigger_epochs(own),
     "Pruning epoch of the bottleneck network, mean over the seeds that trigger (in parentheses how many do, if not "
-    "all)."
+    "all).",
 )
 
 # %% [markdown]
@@ -211,8 +210,9 @@ analysis.trigger_epochs(own).style.set_table_attributes('class="dataframe table"
 # schedule, which stands beside the measures: a rule that is no better than it has told nothing.
 
 # %% tags=["hide-input"]
-analysis.regret_by_ratio(own).style.set_table_attributes('class="dataframe table"').set_caption(
-    "Regret of the bottleneck network in points, mean over seeds ± half the 95 % interval."
+figures.captioned(
+    analysis.regret_by_ratio(own),
+    "Regret of the bottleneck network in points, mean over seeds ± half the 95 % interval.",
 )
 
 # %% tags=["hide-input"]
@@ -220,11 +220,11 @@ gaps = analysis.widest_gaps(scale, preset)
 fine = [name for name, gap in gaps.items() if gap <= scale.recipe.epochs / 4]
 coarse = ", ".join(f"{name} ({gap} epochs)" for name, gap in gaps.items() if name not in fine)
 left_out = f" Left out, because between epochs of their grid is too wide a gap: {coarse}." if coarse else ""
-analysis.overall_regret(triggers[triggers["architecture"].isin(fine)]).style.set_table_attributes(
-    'class="dataframe table"'
-).hide(axis="index").set_caption(
+figures.captioned(
+    analysis.overall_regret(triggers[triggers["architecture"].isin(fine)]),
     "Regret in points, mean over the sweep's ratios and seeds [95 % interval], the smallest first, and after them "
-    f"rules that were silent in more than half of the runs; how many runs triggered in time.{left_out}"
+    f"rules that were silent in more than half of the runs; how many runs triggered in time.{left_out}",
+    index=False,
 ) if fine else Markdown(f"*Over all ratios:*{left_out}")
 
 # %% [markdown]
@@ -234,10 +234,9 @@ analysis.overall_regret(triggers[triggers["architecture"].isin(fine)]).style.set
 
 # %% tags=["hide-input"]
 choices = analysis.epi_epochs(dense, scale)
-choices.pivot(
-    index=["architecture", "criterion", "threshold"], columns="ratio", values="epochs"
-).style.set_table_attributes('class="dataframe table"').set_caption(
-    "Epochs in which EPI would have pruned, one a seed; a dash where it did not trigger in time."
+figures.captioned(
+    choices.pivot(index=["architecture", "criterion", "threshold"], columns="ratio", values="epochs"),
+    "Epochs in which EPI would have pruned, one a seed; a dash where it did not trigger in time.",
 )
 
 # %% [markdown]
@@ -249,11 +248,10 @@ choices.pivot(
 
 # %% tags=["hide-input"]
 agreement = analysis.one_shot_similarity(records)
-analysis.by_epoch(agreement, "psi", digits=2).style.set_table_attributes(
-    'class="dataframe table"'
-).set_caption(
+figures.captioned(
+    analysis.by_epoch(agreement, "psi", digits=2),
     "Ψ between the one-shot structure before epoch p and Algorithm 1's after it, mean over seeds ± half the "
-    "95 % interval."
+    "95 % interval.",
 )
 
 # %% [markdown]
@@ -270,21 +268,28 @@ analysis.by_epoch(agreement, "psi", digits=2).style.set_table_attributes(
 
 # %% tags=["hide-input"]
 names = dict.fromkeys([profile, "digits", "cifar10-small", "imagenet"])
-analysis.decay_table([load_profile(name) for name in names]).style.format(
-    {"learning rate": "{:g}", "weight decay": "{:.3g}", "product": "{:.2f}", "over the schedule": "{:.2f}"}
-).set_table_attributes('class="dataframe table"').hide(axis="index").set_caption(
+figures.captioned(
+    analysis.decay_table([load_profile(name) for name in names]).style.format(
+        {
+            "learning rate": "{:g}",
+            "weight decay": "{:.3g}",
+            "product": "{:.2f}",
+            "over the schedule": "{:.2f}",
+        }
+    ),
     "Learning rate × weight decay × iterations, with the highest rate and with each epoch's own (warm-up, cosine). "
-    "Momentum is left out: it multiplies both by 1 / (1 − momentum)."
+    "Momentum is left out: it multiplies both by 1 / (1 − momentum).",
+    index=False,
 )
 
 # %% tags=["hide-input"]
 motion = analysis.ranking_motion(dense)
-analysis.motion_table(motion).style.set_table_attributes('class="dataframe table"').hide(
-    axis="index"
-).set_caption(
+figures.captioned(
+    analysis.motion_table(motion),
     "Spearman's correlation of the scores with those of the epoch before: lowest and median of a run's epochs, and "
     "the sum over the epochs of one minus it (how far the ranking moves altogether, 0 if it never does); means over "
-    "seeds, the last with its 95 % interval."
+    "seeds, the last with its 95 % interval.",
+    index=False,
 )
 
 # %% [markdown]

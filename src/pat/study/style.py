@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 from pat.study.analysis.intervals import interval
 
@@ -75,6 +76,19 @@ def spread(values: pd.Series) -> tuple[float, float]:
     """95 % interval of the mean, for seaborn's ``errorbar``; no height for a single value."""
     found = interval(values.dropna())
     return (found.mean, found.mean) if found.low is None or found.high is None else (found.low, found.high)
+
+
+def captioned(table: pd.DataFrame | Styler, caption: str, *, index: bool = True) -> Styler:
+    """A table as the book sets all of them.
+
+    Args:
+        table: with its formats, if its numbers need some.
+        caption: what its columns are.
+        index: whether the index is shown.
+    """
+    styled = table if isinstance(table, Styler) else table.style
+    styled = styled.set_table_attributes('class="dataframe table"').set_caption(caption)
+    return styled if index else styled.hide(axis="index")
 
 
 def finished(figure: Figure) -> Figure:

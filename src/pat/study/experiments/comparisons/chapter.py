@@ -16,6 +16,7 @@ from pat.study.runs.following import progress
 from pat.study.runs.sweep import How
 from pat.study.store import AnyStore, open_store
 from pat.study.store.record import Record
+from pat.study.style import captioned
 from pat.study.wording import many
 
 
@@ -76,15 +77,14 @@ class Chapter:
         """A table a panel, with its caption."""
         way, called = self.comparison.reference
         for panel in self.panels:
-            table = comparison_summary(self.table, panel, way).style.set_table_attributes(
-                'class="dataframe table"'
-            )
-            yield table.hide(axis="index").set_caption(
+            yield captioned(
+                comparison_summary(self.table, panel, way),
                 f"{panel[0].upper()}{panel[1:]}. Test accuracy in percent; its difference to {called} in "
                 "points, paired by seed [95 % interval, uncorrected]; mean pruning epoch, the first of "
                 "several; multiply-accumulates of an image, parameters, and multiply-accumulates of the "
                 "whole training in percent of the dense network's; layers without a channel; networks "
-                "without a path from input to output. Means over seeds ± half the 95 % interval."
+                "without a path from input to output. Means over seeds ± half the 95 % interval.",
+                index=False,
             )
 
     def cost(self) -> str:
