@@ -43,7 +43,7 @@ def accuracy_by_mask(table: pd.DataFrame) -> Figure:
             place = np.array([seeds.index(seed) for seed in part["seed"]]) + _PLACES[kind]
             axis.plot(place + 0.012 * (rank - 3), part["difference"], linestyle="none", alpha=0.75,
                       markersize=5, **look)  # fmt: skip
-        axis.set_xticks(range(len(seeds)), [str(seed) for seed in seeds], rotation=90 if len(seeds) > 8 else 0)
+        axis.set_xticks(range(len(seeds)), map(str, seeds), rotation=90 if len(seeds) > 8 else 0)
         axis.grid(False, axis="x")
         axis.set(title=f"{100 * ratio:g} % pruned", xlabel="seed")
     axes[0].set_ylabel("test accuracy minus the\noriginal mask's (points)")
