@@ -16,7 +16,7 @@ from pat.study.analysis.grid import accuracy_at, cells
 from pat.study.analysis.intervals import interval
 from pat.study.analysis.picks import Pick, pick, picks_by_threshold, threshold_difference, tuned_thresholds
 from pat.study.analysis.regret import by_seed, picks_specs, policy_regret, regret_difference, regrets
-from pat.study.experiments.policies.figures import picked_epochs, regret_by_policy
+from pat.study.experiments.policies.figures import moments, picked_epochs, regret_by_policy
 from pat.study.experiments.policies.tables import (
     OVERALL,
     paper_regrets,
@@ -29,6 +29,7 @@ from pat.study.paper.numbers import Paper
 from pat.study.plan.profile import Cells, Profile, load_profile
 from pat.study.plan.spec import AtEpoch, Neurons, Pruning, Tracking
 from pat.study.store.record import Record
+from pat.study.store.rows import runs_table
 
 EPOCHS = 12  # the pre-defined epoch is 4
 TWELVE = recipe(epochs=EPOCHS)
@@ -535,3 +536,22 @@ def test_the_figures_show_each_policy_and_who_stayed_silent() -> None:
     assert axis.get_title() == "gradient criterion"
     means = {float(line.get_ydata()[0]) for line in axis.lines if line.get_marker() == "s"}
     assert means == {20.0}
+
+
+def test_the_moments_stand_below_the_accuracies() -> None:
+    scale = profile(block(seeds=(0, 1)))
+    records = [
+        record
+        for seed, counts in enumerate((SETTLES, NEVER))
+        for record in sweep_of(trunk(counts, seed=seed), {0: (60.0, 60.0), 4: (72.0, 72.0), 8: (80.0, 80.0)})
+    ]
+    records.append(run(trunk(SETTLES), 5, 74.0))
+    above, below = moments(runs_table(records), regrets(records, scale), FIRST).axes
+    assert above.get_title() == "gradient criterion"
+    assert below.get_xlabel() == "pruning epoch"
+    assert [label.get_text() for label in below.get_yticklabels()] == ["oracle", "EPI", "a third"]
+    marks = [(*line.get_xydata()[0], line.get_markerfacecolor() == "none") for line in below.lines]
+    # Both oracles in epoch 8, EPI in 5 or silent, both thirds in 4, the larger for two.
+    assert sorted(marks) == [(4.0, 1.0, True), (4.0, 2.0, False), (5.0, 1.0, False), (8.0, 0.0, False)]
+    sizes = {tuple(line.get_xydata()[0]): line.get_markersize() for line in below.lines}
+    assert sizes[8.0, 0.0] > sizes[5.0, 1.0]

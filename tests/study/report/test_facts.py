@@ -19,7 +19,7 @@ from pat.study.claims.claims import Claims, load_claims
 from pat.study.claims.verdicts import Study, decide
 from pat.study.experiments.evidence import Evidence
 from pat.study.plan.profile import Profile, load_profile
-from pat.study.report.facts import EVIDENCE, OUTPUT, facts, gather, main
+from pat.study.report.facts import EVIDENCE, FIGURE, OUTPUT, facts, gather, main
 from pat.study.report.pages.verdicts import counted, evidence_page, lead
 from pat.study.store import Published, Store
 from pat.study.store.publishing import publish
@@ -397,6 +397,7 @@ def test_the_command_writes_below_the_book(
     assert written == facts([own], load_claims(book), book)
     assert f"{len(found)} runs" in written["summary"]
     assert (book / EVIDENCE).read_text() == evidence_page(own, load_claims(book), book)
+    assert "<svg" in (book / FIGURE).read_text()
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,9 @@ OUTPUT = Path("_generated") / "results.json"
 EVIDENCE = Path("_generated") / "evidence.md"
 """The records behind every number, included by the page of evidence."""
 
+FIGURE = Path("_generated") / "front.svg"
+"""The main result, on the front page."""
+
 EXPLORATORY = "study"
 """The preset whose seeds had been seen when the rules were written."""
 
@@ -251,6 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     write_whole(options.book / OUTPUT, (json.dumps(content, indent=1) + "\n").encode())
     write_whole(options.book / EVIDENCE, evidence.encode())
+    write_whole(options.book / FIGURE, front.figure(studies[0]))
     return 0
 
 

@@ -16,7 +16,14 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, StrMethodFormatter
 from pat.study.analysis.regret import POLICIES, by_seed
 from pat.study.analysis.runs import summary
 from pat.study.experiments.policies.tables import POLICY_NAMES
-from pat.study.style import CRITERION_COLOURS, POLICY_COLOURS, POLICY_MARKERS, finished, with_legend
+from pat.study.style import (
+    CRITERION_COLOURS,
+    DENSE_COLOUR,
+    POLICY_COLOURS,
+    POLICY_MARKERS,
+    finished,
+    with_legend,
+)
 
 _LINEAR = 2  # points; effects under the claims' bound are drawn to scale
 _TICKS = (-5, -2, -1, 0, 1, 2, 5, 10, 20, 50, 100)
@@ -71,6 +78,59 @@ def regret_by_policy(table: pd.DataFrame, printed: pd.DataFrame) -> Figure:
     handles.append(Line2D([], [], color="0.4", marker="D", markerfacecolor="white", linestyle="none",
                           markersize=5, label="paper, ImageNet"))  # fmt: skip
     return with_legend(figure, handles)
+
+
+def moments(runs: pd.DataFrame, table: pd.DataFrame, architecture: str, ratio: float = 0.5) -> Figure:
+    """Accuracy against the pruning epoch, and the epochs that oracle, EPI and a third of the schedule choose.
+
+    Args:
+        runs: of :func:`pat.study.store.rows.runs_table`, the oracle sweep's.
+        table: of :func:`pat.study.analysis.regret.regrets`.
+        architecture, ratio: whose runs to draw.
+
+    Returns:
+        A panel a criterion: means over seeds with 95 % intervals, the dense runs' mean as a dashed line.
+        Below it the chosen epochs, the larger a mark the more seeds; open where EPI stays silent and the run
+        counts at the third.
+    """
+    own = runs[runs["architecture"] == architecture]
+    picked = table[(table["architecture"] == architecture) & (table["ratio"] == ratio)]
+    criteria = [name for name in _criteria(table) if name in set(picked["criterion"])]
+    dense = own[own["policy"] == "dense"]["test_accuracy"].mean()
+    columns = max(len(criteria), 1)
+    figure, grid = plt.subplots(
+        2, columns, figsize=(4.4 * columns, 4.3), sharex="col", squeeze=False, height_ratios=[3, 1]
+    )
+    for (above, below), criterion in zip(grid.T, criteria, strict=False):
+        cell = own[(own["criterion"] == criterion) & (own["ratio"] == ratio) & (own["policy"] == "epoch")]
+        means = summary(cell, ["prune_epoch"])
+        half = (means["high"] - means["mean"]).fillna(0)
+        above.errorbar(
+            means["prune_epoch"], means["mean"], yerr=half, color=CRITERION_COLOURS[criterion], marker=".",
+            capsize=2, linewidth=1.2,
+        )  # fmt: skip
+        above.axhline(dense, color=DENSE_COLOUR, linestyle="--", linewidth=1)
+        above.set(title=f"{criterion} criterion")
+        for row, policy in enumerate(_MOMENTS):
+            _chosen(below, row, picked[(picked["criterion"] == criterion) & (picked["policy"] == policy)])
+        below.set(xlabel="pruning epoch", ylim=(len(_MOMENTS) - 0.4, -0.6))
+        below.set_yticks(range(len(_MOMENTS)), _MOMENTS.values() if below is grid[1, 0] else [])
+        below.grid(False, axis="y")
+    grid[0, 0].set_ylabel("test accuracy (%)")
+    handle = Line2D([], [], color=DENSE_COLOUR, linestyle="--", linewidth=1, label="dense")
+    return with_legend(figure, [handle])
+
+
+_MOMENTS = {"oracle": "oracle", "epi": "EPI", "predefined": "a third"}
+
+
+def _chosen(axis: Axes, row: int, runs: pd.DataFrame) -> None:
+    for (epoch, policy, silent), seeds in runs.groupby(["epoch", "policy", runs["triggered"] == False]):  # noqa: E712
+        colour = POLICY_COLOURS[str(policy)]
+        axis.plot(
+            float(str(epoch)), row, POLICY_MARKERS[str(policy)], color=colour, alpha=0.9,
+            markerfacecolor="none" if silent else colour, markersize=4 + 1.2 * min(len(seeds), 6),
+        )  # fmt: skip
 
 
 def picked_epochs(table: pd.DataFrame, architecture: str) -> Figure:

@@ -1,14 +1,17 @@
-"""The front page: an abstract in a few sentences, and all claims at all scales in one picture."""
+"""The front page: an abstract in a few sentences, the main result, and all claims in one picture."""
 
 import html
+import io
 from collections.abc import Sequence
 from math import isfinite
 from statistics import stdev
 
+import matplotlib as mpl
 from scipy import stats
 
 from pat.study import wording
 from pat.study.analysis.intervals import interval
+from pat.study.analysis.regret import regrets as regrets_of
 from pat.study.claims.verdicts import (
     DECIDED,
     NOT,
@@ -22,8 +25,11 @@ from pat.study.claims.verdicts import (
     Verdict,
     count,
 )
+from pat.study.experiments.policies.figures import moments
 from pat.study.experiments.policies.finding import WORDS, regrets
 from pat.study.report.pages.verdicts import label, measured, needed, seeds
+from pat.study.store.rows import runs_table
+from pat.study.style import style
 
 _REACH = 3.0
 """Standard deviations from the bound to either end of a track."""
@@ -98,6 +104,21 @@ def _costs(study: Study) -> str:
         f"{WORDS[policy]} {wording.amount(interval(own.values()), '')}" for policy, own in found.items()
     )
     return f"Points **lost against the oracle** on {study.profile.name}, gradient criterion: {lost}."
+
+
+def figure(study: Study) -> bytes:
+    """Accuracy against the pruning epoch, and what the ways to choose it chose: an SVG."""
+    evidence, written = study.evidence, io.BytesIO()
+    records = evidence.experiment("policies") or evidence.sweep
+    with mpl.rc_context():
+        style()
+        drawn = moments(
+            runs_table(evidence.sweep),
+            regrets_of(records, study.profile, evidence.sweep_name),
+            study.profile.architectures[0],
+        )
+        drawn.savefig(written, format="svg", metadata={"Date": None})
+    return written.getvalue()
 
 
 def forest(studies: Sequence[Study]) -> str:
