@@ -99,16 +99,17 @@ def remove(
     plan = _plan(groups.slots, units)
     models = [model, *extra_models]
     for each in models:
-        _check_sizes(each, groups.slots)
+        _check_sizes(tensors(each), groups.slots)
     memories = [] if optimizer is None else [state for _, state in states(everyone(optimizer))]
     if optimizer is not None:
         check_optimizer(model, optimizer, groups=groups)
     for each in models:
         for lone in groups.alone:
             alone.detach(each.get_submodule(lone.layer))
+        held = tensors(each)
         for name, cuts in plan.items():
-            _cut(each, name, cuts, memories if each is model else [])
-        refresh(each, plan)
+            _cut(held[name], cuts, memories if each is model else [])
+        refresh(each, (held[name] for name in plan))
         for layer, entries in groups.normed.items():
             fit_norm(each.get_submodule(layer), int(entries_kept(entries, units).sum()))
 
@@ -160,13 +161,13 @@ def resize(model: nn.Module, target: Mapping[str, Iterable[int]]) -> None:
         now = tuple(held[name].shape)
         if len(now) != len(shape) or any(new > old or new < 0 for new, old in zip(shape, now, strict=True)):
             raise ValueError(f"{name!r} has size {now} and cannot become {shape}")
-    changed = set()
+    changed = []
     for name, shape in wanted.items():
         tensor = held[name]
         if tuple(tensor.shape) != shape:
             tensor.grad = None
             _set_data(tensor, tensor.data[tuple(slice(size) for size in shape)].clone())
-            changed.add(name)
+            changed.append(tensor)
     refresh(model, changed)
 
 
@@ -183,8 +184,7 @@ def _plan(slots: tuple[Slot, ...], units: Tensor) -> dict[str, Cuts]:
     return plan
 
 
-def _cut(model: nn.Module, name: str, cuts: Cuts, memories: Iterable[State]) -> None:
-    tensor = tensor_of(model, name)
+def _cut(tensor: Tensor, cuts: Cuts, memories: Iterable[State]) -> None:
     before = tensor.shape
     grad = tensor.grad
     for memory in memories:
@@ -216,9 +216,9 @@ def _select(tensor: Tensor, cuts: Cuts) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
-def _check_sizes(model: nn.Module, slots: tuple[Slot, ...]) -> None:
+def _check_sizes(held: Mapping[str, Tensor], slots: tuple[Slot, ...]) -> None:
     for slot in slots:
-        tensor = tensor_of(model, slot.tensor)
+        tensor = held[slot.tensor]
         if tensor.shape[slot.dim] != slot.units.numel():
             raise ValueError(
                 f"{slot.tensor!r} has {tensor.shape[slot.dim]} entries along dimension {slot.dim}, "

@@ -112,9 +112,9 @@ _BLOCK = 8
 _EMPTY = {nn.Conv1d: EmptyConv1d, nn.Conv2d: EmptyConv2d, nn.Conv3d: EmptyConv3d}
 
 
-def refresh(model: nn.Module, tensors: Iterable[str]) -> None:
+def refresh(model: nn.Module, tensors: Iterable[Tensor]) -> None:
     """Make the attributes of layers (channels, groups, features) agree with the sizes of their tensors."""
-    changed = {id(tensor_of(model, name)) for name in tensors}
+    changed = set(map(id, tensors))
     for layer in model.modules():
         held = (*layer._parameters.values(), *layer._buffers.values())
         if any(id(tensor) in changed for tensor in held if tensor is not None):
