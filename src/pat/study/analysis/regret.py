@@ -172,7 +172,7 @@ def by_seed(table: pd.DataFrame, value: str = "regret") -> pd.DataFrame:
 
 
 def policy_regret(
-    records: Iterable[Record],
+    table: pd.DataFrame,
     profile: Profile,
     network: str,
     criterion: Criterion,
@@ -183,7 +183,8 @@ def policy_regret(
     """A policy's regret in points, mean over some ratios or all of the sweep's, by seed.
 
     Args:
-        records, profile, preset: see :func:`regrets`.
+        table: of :func:`regrets`, which has at least this network and criterion.
+        profile, preset: of the table.
         network: a role of :data:`NETWORKS`.
         criterion: gradient or magnitude.
         policy: one of :data:`POLICIES`.
@@ -209,17 +210,17 @@ def policy_regret(
         return empty
     name = profile.architectures[role]
     blocks = [b for b in profile.sweeps[preset] if (b.architecture, b.criterion) == (name, criterion)]
-    table = regrets(records, profile, preset, architecture=name, criterion=criterion)
+    cell = table[(table["architecture"] == name) & (table["criterion"] == criterion)]
     wanted = {ratio for block in blocks for ratio in block.ratios} if ratios is None else set(ratios)
-    if not wanted <= set(table["ratio"]):
+    if not wanted <= set(cell["ratio"]):
         return empty
-    own = by_seed(table[table["ratio"].isin(wanted)])
+    own = by_seed(cell[cell["ratio"].isin(wanted)])
     found = own[own["policy"] == policy].set_index("seed")["regret"]
     return empty if found.empty else found
 
 
 def regret_difference(
-    records: Iterable[Record],
+    table: pd.DataFrame,
     profile: Profile,
     network: str,
     criterion: Criterion,
@@ -228,6 +229,5 @@ def regret_difference(
     preset: str = "full",
 ) -> pd.Series:
     """Regret of the policy ``first`` minus that of ``second`` by seed; arguments as :func:`policy_regret`."""
-    records = list(records)
-    both = [policy_regret(records, profile, network, criterion, policy, preset) for policy in (first, second)]
+    both = [policy_regret(table, profile, network, criterion, policy, preset) for policy in (first, second)]
     return (both[0] - both[1]).dropna().rename("regret")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pat.criteria import Criterion
 from pat.study import experiments
+from pat.study.analysis import regret
 from pat.study.plan.profile import Profile
 from pat.study.plan.spec import Spec
 from pat.study.store import AnyStore
@@ -107,6 +108,16 @@ class Evidence:
         if name not in self._experiments:
             self._experiments[name] = self._stages(name) if name in self._names else ()
         return self._experiments[name]
+
+    @cached_property
+    def picked(self) -> tuple[Record, ...]:
+        """The sweep's records, and those of the epochs that policies picked beside it."""
+        return self.experiment("policies") or self.sweep
+
+    @cached_property
+    def regrets(self) -> pd.DataFrame:
+        """What policies lose in them, see :func:`~pat.study.analysis.regret.regrets`."""
+        return regret.regrets(self.picked, self.profile, self.sweep_name)
 
     @cached_property
     def records(self) -> tuple[Record, ...]:
