@@ -37,7 +37,7 @@ with progress.in_notebook() as bar:
     records = sweep(scale.sweep(preset), opened, How(jobs=jobs, on_progress=bar))
 swept = analysis.swept(records, scale, preset)
 tuned = analysis.tuned_rivals(swept)
-decisions = analysis.rival_decisions(swept)
+decisions = analysis.rival_decisions(swept, tuned)
 left = analysis.left_decisions(records, swept)
 bottleneck = scale.architectures[0]
 networks = list(dict.fromkeys(decisions["architecture"]))

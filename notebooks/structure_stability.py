@@ -38,6 +38,7 @@ if unknown := sorted(set(ratios) - set(scale.tracking.ratios)):
 with progress.in_notebook() as bar:
     records = sweep(scale.sweep(preset), opened, How(jobs=jobs, on_progress=bar))
 dense = [record for record in records if record.spec.experiment == "dense"]
+evidence = Evidence(scale, preset, opened)
 stability = analysis.stability_table(dense)
 signals = analysis.signal_table(dense, scale)
 thresholds = analysis.thresholds(records, scale, preset)
@@ -46,7 +47,7 @@ bottleneck = scale.architectures[0]
 first = next(record for record in dense if record.spec.architecture == bottleneck)
 
 # %% tags=["remove-input"]
-display(Markdown(f"**Finding.** {finding(Evidence(scale, preset, opened))}"))
+display(Markdown(f"**Finding.** {finding(evidence)}"))
 
 # %% [markdown]
 # ## EPI over the epochs
@@ -129,7 +130,7 @@ figures.settling_maps(
 
 # %% tags=["hide-input"]
 figures.captioned(
-    analysis.settling_table(Evidence(scale, preset, open_store(store)), ratios),
+    analysis.settling_table(evidence, ratios),
     "The bottleneck network, mean over seeds [95 % interval]; empty where the sweep has no such runs.",
     index=False,
 )

@@ -147,6 +147,31 @@ def _leads(value: float, before: Sequence[float | None], patience: int, history:
     return all(value >= past for past in recent if past is not None)
 
 
+def leading(
+    values: Sequence[float | None],
+    patience: int = 5,
+    history: Literal["full", "available"] = "full",
+) -> dict[int, float]:
+    """EPI_t by epoch t, where it is not under the ``patience`` values before it (Algorithm 2, line 9).
+
+    Of these epochs the first with ``EPI_t >= threshold`` triggers, whatever the threshold.
+
+    Args:
+        values: EPI_t of each epoch, None where undefined (:attr:`EarlyPruningIndicator.values`).
+        patience, history: as of the indicator.
+
+    Raises:
+        ValueError: for a negative patience.
+    """
+    if patience < 0:
+        raise ValueError(f"patience must not be negative, got {patience}")
+    return {
+        t: value
+        for t, value in enumerate(values)
+        if value is not None and _leads(value, values[:t], patience, history)
+    }
+
+
 def highest_threshold(
     values: Sequence[float | None],
     epoch: int,
@@ -167,11 +192,7 @@ def highest_threshold(
     Raises:
         ValueError: if no threshold prunes so early; the message names the first epoch that can.
     """
-    reached = {
-        t + 1: value
-        for t, value in enumerate(values)
-        if value is not None and _leads(value, values[:t], patience, history)
-    }
+    reached = {t + 1: value for t, value in leading(values, patience, history).items()}
     in_time = [value for pruned_in, value in reached.items() if pruned_in <= epoch]
     if not in_time:
         first = f"the first that can be is {min(reached)}" if reached else "no epoch of this run can be"

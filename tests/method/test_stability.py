@@ -13,6 +13,7 @@ from pat.stability import (
     EarlyPruningIndicator,
     highest_threshold,
     layer_distance,
+    leading,
     mask_distance,
     mask_jaccard,
     rank_correlation,
@@ -328,6 +329,30 @@ def test_hamming_is_bounded_by_the_ratio_and_psi_is_not() -> None:
     assert mask_distance({"a": first}, {"a": second}) == pytest.approx(2 * 0.1)
     assert mask_jaccard({"a": first}, {"a": second}) == 0
     assert similarity([10, 0], [0, 10]) == 0
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 6), min_size=2, max_size=2), min_size=1, max_size=14),
+    st.floats(0, 1), st.integers(1, 3), st.integers(0, 3), st.sampled_from(["full", "available"]),
+)  # fmt: skip
+def test_the_first_leading_epoch_that_reaches_a_threshold_triggers(
+    counts: list[list[int]], threshold: float, look_back: int, patience: int, history: str
+) -> None:
+    indicator = EarlyPruningIndicator(threshold, look_back, patience, history)  # type: ignore[arg-type]
+    for row in counts:
+        indicator.update(row)
+    found = leading(indicator.values, patience, history)  # type: ignore[arg-type]
+    assert all(indicator.values[t] == value for t, value in found.items())
+    assert indicator.trigger_epoch == next((t for t, value in found.items() if value >= threshold), None)
+
+
+def test_leading_by_hand() -> None:
+    values = [None, 0.5, 0.7, 0.6, 0.7]
+    assert leading(values, patience=1) == {2: 0.7, 4: 0.7}
+    assert leading(values, patience=1, history="available") == {1: 0.5, 2: 0.7, 4: 0.7}
+    assert leading(values, patience=0) == {1: 0.5, 2: 0.7, 3: 0.6, 4: 0.7}
+    with pytest.raises(ValueError, match="patience must not be negative, got -1"):
+        leading(values, patience=-1)
 
 
 @given(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pat.study.analysis.intervals import Interval, interval
-from pat.study.analysis.significance import holm, lies, p_values
+from pat.study.analysis.significance import holm, lies, p_values, signed_rank
 
 INF = math.inf
 SAMPLES = [
@@ -87,6 +87,27 @@ def test_a_region_that_is_empty_or_everything_is_refused(region: tuple[float, fl
 
 
 # Holm
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.3, 1.2, -0.5, 2.1],
+        [1.0, 1.0, -1.0, 2.0, 0.0],  # ties and a zero
+        [0.0, 0.0, 3.0],
+        [-1.0, -2.0],
+        [0.5, -0.5, 1.5, 1.5, 2.5, -1.5, 0.5, 3.5, -2.5, 0.5, 1.5, 2.5],  # twelve seeds
+        [float(n) for n in range(-5, 10)],  # ties and a zero among too many to go through
+    ],
+)
+@pytest.mark.parametrize("bound", [0.0, 0.5])
+def test_the_signed_rank_test_is_scipys(values: list[float], bound: float) -> None:
+    data = np.array(values)
+    assert signed_rank(data, bound) == stats.wilcoxon(data - bound, alternative="greater").pvalue
+
+
+def test_values_on_the_bound_are_not_above_it() -> None:
+    assert signed_rank(np.array([2.0, 2.0]), 2.0) == 1
 
 
 def test_holm_by_hand() -> None:

@@ -387,7 +387,7 @@ def test_no_runs_are_an_empty_table() -> None:
     assert table.empty
     assert {"architecture", "policy", "regret", "regret_on_test"} <= set(table.columns)
     assert by_seed(table).empty
-    assert policy_regret([], profile(block()), "bottleneck", "gradient", "epi").empty
+    assert policy_regret(table, profile(block()), "bottleneck", "gradient", "epi").empty
 
 
 def two_ratios(second: bool = True) -> list[Record]:
@@ -404,23 +404,25 @@ def two_ratios(second: bool = True) -> list[Record]:
 
 def test_a_policys_regret_is_averaged_over_ratios_by_seed() -> None:
     scale = profile(block(ratios=(0.2, 0.5), seeds=(0, 1)))
-    found = policy_regret(two_ratios(), scale, "bottleneck", "gradient", "init")
+    table = regrets(two_ratios(), scale)
+    found = policy_regret(table, scale, "bottleneck", "gradient", "init")
     assert found.to_dict() == {0: 15.0, 1: 40.0}
-    random = policy_regret(two_ratios(), scale, "bottleneck", "gradient", "random")
+    random = policy_regret(table, scale, "bottleneck", "gradient", "random")
     assert random.to_dict() == {0: 7.5, 1: 20.0}
-    difference = regret_difference(two_ratios(), scale, "bottleneck", "gradient", "init", "random")
+    difference = regret_difference(table, scale, "bottleneck", "gradient", "init", "random")
     assert difference.to_dict() == {0: 7.5, 1: 20.0}
-    assert policy_regret(two_ratios(), scale, "bottleneck", "gradient", "oracle").to_dict() == {0: 0, 1: 0}
+    assert policy_regret(table, scale, "bottleneck", "gradient", "oracle").to_dict() == {0: 0, 1: 0}
 
 
 def test_a_seed_that_lacks_a_ratio_is_left_out_and_a_ratio_that_no_seed_has_leaves_nothing() -> None:
     scale = profile(block(ratios=(0.2, 0.5), seeds=(0, 1)))
-    found = policy_regret(two_ratios(second=False), scale, "bottleneck", "gradient", "init")
+    found = policy_regret(regrets(two_ratios(second=False), scale), scale, "bottleneck", "gradient", "init")
     assert found.to_dict() == {0: 15.0}
     more = profile(block(ratios=(0.2, 0.5, 0.8), seeds=(0, 1)))
-    assert policy_regret(two_ratios(), more, "bottleneck", "gradient", "init").empty
-    assert policy_regret(two_ratios(), scale, "basic", "gradient", "init").empty
-    assert policy_regret(two_ratios(), scale, "mobilenet", "gradient", "init").empty
+    assert policy_regret(regrets(two_ratios(), more), more, "bottleneck", "gradient", "init").empty
+    table = regrets(two_ratios(), scale)
+    assert policy_regret(table, scale, "basic", "gradient", "init").empty
+    assert policy_regret(table, scale, "mobilenet", "gradient", "init").empty
 
 
 @pytest.mark.parametrize(
@@ -433,8 +435,9 @@ def test_a_seed_that_lacks_a_ratio_is_left_out_and_a_ratio_that_no_seed_has_leav
 )
 def test_unknown_names_are_refused(wrong: dict[str, Any], message: str) -> None:
     arguments = {"network": "bottleneck", "criterion": "gradient", "policy": "epi"} | wrong
+    scale = profile(block())
     with pytest.raises(ValueError, match=message):
-        policy_regret([], profile(block()), **arguments)
+        policy_regret(regrets([], scale), scale, **arguments)
 
 
 # Tables

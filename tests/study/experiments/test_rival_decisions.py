@@ -16,7 +16,7 @@ from pat.policy import EPI, NamedPolicy, Seen, Trigger
 from pat.rivals.triggers import EarlyBERT, EarlyBird, LossPlateau, OCSPruner, ShareOfSchedule, Spearman
 from pat.stability import Structure, similarity
 from pat.study.analysis.stability import epi_epoch
-from pat.study.experiments.rival_triggers.decisions import rival_decisions, swept, tuned_rivals
+from pat.study.experiments.rival_triggers.decisions import TUNED, Sweep, rival_decisions, swept, tuned_rivals
 from pat.study.experiments.rival_triggers.figures import rules_side_by_side
 from pat.study.experiments.rival_triggers.left import (
     LEFT,
@@ -46,6 +46,10 @@ SWEPT = {0: (40.0, 40.0), 4: (80.0, 80.0), 8: (60.0, 70.0)}
 
 def when(policy: NamedPolicy, record: Record) -> int | None:
     return replay(policy, record, "gradient", 0.5).epoch
+
+
+def decided(sweep: Sweep) -> pd.DataFrame:
+    return rival_decisions(sweep, tuned_rivals(sweep))
 
 
 # What a record tells
@@ -146,7 +150,7 @@ def test_a_plugin_that_watches_is_asked_too(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setitem(POLICIES._entries, "third", Third)
     records = sweep_of(watched(), SWEPT)
-    table = rival_decisions(swept(records, profile()))
+    table = decided(swept(records, profile()))
     own = table[table["rule"] == "the third structure"]
     assert own["epoch"].tolist() == [3]
     assert own["thresholds"].tolist() == [""]
@@ -157,7 +161,7 @@ def test_a_plugin_that_watches_is_asked_too(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_pick_between_two_epochs_counts_linearly_and_silence_at_a_third() -> None:
     records = sweep_of(watched(previous={"hamming": [None, *[0.5] * 4, *[0.0] * 7]}), SWEPT)
-    table = rival_decisions(swept(records, profile()))
+    table = decided(swept(records, profile()))
     published = table[table["thresholds"] != "tuned"].set_index("rule")
     bert = published.loc["EarlyBERT"]
     assert (bert["epoch"], bert["triggered"], bert["accuracy"], bert["regret"]) == (6, True, 70.0, 10.0)
@@ -179,7 +183,10 @@ def test_thresholds_are_tuned_in_the_rules_own_unit() -> None:
     sweep = swept(records, profile())
     tuned = tuned_rivals(sweep).set_index("rule")["threshold"]
     assert tuned["EarlyBERT"] == 0.2
-    own = rival_decisions(sweep).set_index(["rule", "thresholds"])
+    own = decided(sweep).set_index(["rule", "thresholds"])
+    untuned = rival_decisions(sweep, pd.DataFrame(columns=TUNED))
+    published = decided(sweep).query("thresholds != 'tuned'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(untuned, published)
     assert own.loc[("EarlyBERT", "tuned"), "epoch"] == 4
     assert own.loc[("EarlyBERT", "tuned"), "threshold"] == 0.2
     assert own.loc[("OCSPruner, 1 apart", "tuned"), "epoch"] == 4  # a mean of 0.2, of three indices
@@ -238,7 +245,7 @@ def both_seeds() -> pd.DataFrame:
         for seed in (0, 1)
         for record in sweep_of(watched(previous={"hamming": [None, *[0.1 * seed] * 11]}, seed=seed), SWEPT)
     ]
-    return rival_decisions(swept(runs, profile(block(seeds=(0, 1)))))
+    return decided(swept(runs, profile(block(seeds=(0, 1)))))
 
 
 def test_tables_say_who_was_silent() -> None:
@@ -294,7 +301,7 @@ def test_on_published_runs_the_stability_chapter_says_the_same() -> None:
         "Spearman's rank correlation": "Spearman",
         "a third of the schedule": FIXED,
     }
-    here = rival_decisions(swept(records, scale))
+    here = decided(swept(records, scale))
     here = here[here["rule"].isin(names)].assign(measure=here["rule"].map(names))
     there = trigger_table(records, scale).dropna(subset=["regret"])
     keys = ["architecture", "criterion", "ratio", "seed", "measure", "thresholds"]

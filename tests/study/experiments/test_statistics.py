@@ -15,7 +15,7 @@ from tiny import recipe
 
 from pat.rivals.prunetrain import PruneTrainSettings
 from pat.stability import similarity
-from pat.study.analysis.regret import policy_regret
+from pat.study.analysis.regret import policy_regret, regrets
 from pat.study.claims import statistics
 from pat.study.experiments import stages
 from pat.study.experiments.evidence import Evidence, Sample, paired
@@ -378,7 +378,7 @@ def test_regrets_come_from_the_policies_table() -> None:
     settings = {"network": "bottleneck", "criterion": "gradient"}
     init = statistics.compute("policy_regret", found, settings | {"policy": "init"})
     assert init.values == {0: 10.0, 1: 11.0}
-    expected = policy_regret(found.sweep, one, "bottleneck", "gradient", "random")
+    expected = policy_regret(regrets(found.sweep, one), one, "bottleneck", "gradient", "random")
     random = statistics.compute("policy_regret", found, settings | {"policy": "random"})
     assert random.values == expected.to_dict()
     against = statistics.compute("regret_difference", found, settings | {"first": "init", "second": "random"})

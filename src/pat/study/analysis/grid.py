@@ -10,6 +10,9 @@ from pat.study.plan.profile import Profile
 from pat.study.plan.spec import AtEpoch, Pruning, Spec
 from pat.study.store.record import Record, Result
 
+Key = tuple[str, Criterion, float, int]
+"""Of a cell: network, criterion, ratio and seed."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -30,7 +33,7 @@ class Cell:
     beside: Mapping[int, Result] = field(repr=False)
 
     @property
-    def key(self) -> tuple[str, Criterion, float, int]:
+    def key(self) -> Key:
         return self.architecture, self.criterion, self.ratio, self.seed
 
     @property
@@ -100,7 +103,7 @@ def cells(
         raise ValueError(f"profile {profile.name!r} has no sweep {preset!r}; it has {known}")
     by_spec = {record.spec: record for record in records}
     dense = {(s.architecture, s.seed): record for s, record in by_spec.items() if _plain(s, profile)}
-    grids: dict[tuple[str, Criterion, float, int], set[int]] = {}
+    grids: dict[Key, set[int]] = {}
     for block in profile.sweeps[preset]:
         if architecture in (None, block.architecture) and criterion in (None, block.criterion):
             for ratio in block.ratios:

@@ -1,17 +1,16 @@
 """The epochs that EPI picks in dense runs, by threshold, and the thresholds tuned on them (Sec. 4.2)."""
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from pat.criteria import Criterion
-from pat.stability import EarlyPruningIndicator
-from pat.study.analysis.grid import Cell, accuracy_at, cells, predefined_epoch
-from pat.study.analysis.stability import epi_epoch, structures
+from pat.stability import leading
+from pat.study.analysis.grid import Cell, Key, accuracy_at, cells, predefined_epoch
+from pat.study.analysis.stability import epi, epi_epoch
 from pat.study.plan.profile import Profile
 from pat.study.store.record import Record
 
@@ -74,23 +73,22 @@ def picks_by_threshold(
     Raises:
         ValueError: as :func:`pick`.
     """
-    window = _window(profile, look_back, patience)
-    counts = structures(record, criterion, ratio).to_numpy().tolist()
+    look_back, patience = _window(profile, look_back, patience)
+    return picks_of_values(record, epi(record, criterion, ratio, look_back), patience)
+
+
+def picks_of_values(
+    record: Record, values: Sequence[float | None], patience: int
+) -> list[tuple[float, Pick]]:
+    """:func:`picks_by_threshold` from EPI's values in the run (:func:`~pat.study.analysis.stability.epi`)."""
     last = record.spec.recipe.epochs - 1
     found: list[tuple[float, Pick]] = []
-    threshold = 0.0
-    while threshold <= 1:
-        indicator = EarlyPruningIndicator(threshold, *window)
-        for row in counts:
-            indicator.update(row)
-        fired = indicator.trigger_epoch
-        if fired is None or fired >= last:  # after the last epoch there is none left to prune in
-            return [*found, (1.0, Pick(predefined_epoch(record), False))]
-        reached = indicator.values[fired]
-        assert reached is not None
-        found.append((reached, Pick(fired + 1, True)))
-        threshold = math.nextafter(reached, math.inf)
-    return found
+    highest = -1.0
+    for epoch, value in leading(values, patience).items():
+        if value > highest and epoch < last:  # after the last epoch there is none left to prune in
+            found.append((value, Pick(epoch + 1, True)))
+            highest = value
+    return found if highest == 1 else [*found, (1.0, Pick(predefined_epoch(record), False))]
 
 
 def _window(profile: Profile, look_back: int | None, patience: int | None) -> tuple[int, int]:
@@ -100,10 +98,11 @@ def _window(profile: Profile, look_back: int | None, patience: int | None) -> tu
     )
 
 
-def threshold_scores(own: Sequence[Cell], profile: Profile) -> pd.DataFrame:
-    """What every threshold of EPI that changes a pick would give, see :func:`scores_by_threshold`."""
-    picks = [picks_by_threshold(cell.dense, cell.criterion, cell.ratio, profile=profile) for cell in own]
-    return scores_by_threshold(own, picks)
+def picks_of(own: Iterable[Cell], profile: Profile) -> dict[Key, list[tuple[float, Pick]]]:
+    """Every pick that some threshold gives in each of some cells, see :func:`picks_by_threshold`."""
+    return {
+        cell.key: picks_by_threshold(cell.dense, cell.criterion, cell.ratio, profile=profile) for cell in own
+    }
 
 
 def scores_by_threshold(own: Sequence[Cell], picks: Sequence[Sequence[tuple[float, Pick]]]) -> pd.DataFrame:
@@ -155,8 +154,8 @@ def tuned_thresholds(
     Returns:
         Without the criteria that the sweep does not have on that network at these ratios.
     """
-    own = cells(records, profile, preset, architecture=profile.architectures[0])
-    return tune(tunable(own), profile, seed)
+    own = tunable(cells(records, profile, preset, architecture=profile.architectures[0]))
+    return tune(own, picks_of(own, profile), seed)
 
 
 def tunable(own: Iterable[Cell]) -> list[Cell]:
@@ -173,14 +172,18 @@ def tunable(own: Iterable[Cell]) -> list[Cell]:
     return [cell for cell in low if have[cell.criterion, cell.seed] == ratios[cell.criterion]]
 
 
-def tune(own: Iterable[Cell], profile: Profile, seed: int | None = None) -> dict[Criterion, float]:
-    """:func:`tuned_thresholds` from :func:`tunable` cells, of one seed or of all."""
+def tune(
+    own: Iterable[Cell],
+    picks: Mapping[Key, Sequence[tuple[float, Pick]]],
+    seed: int | None = None,
+) -> dict[Criterion, float]:
+    """:func:`tuned_thresholds` from :func:`tunable` cells and their picks, of one seed or of all."""
     by_criterion: dict[Criterion, list[Cell]] = defaultdict(list)
     for cell in own:
         if seed in (None, cell.seed):
             by_criterion[cell.criterion].append(cell)
     return {
-        criterion: best_threshold(threshold_scores(tuned_on, profile))
+        criterion: best_threshold(scores_by_threshold(tuned_on, [picks[cell.key] for cell in tuned_on]))
         for criterion, tuned_on in by_criterion.items()
     }
 
@@ -191,9 +194,9 @@ def threshold_difference(records: Iterable[Record], profile: Profile, preset: st
     Arguments as :func:`tuned_thresholds`; without the seeds that lack runs of a criterion.
     """
     own = tunable(cells(records, profile, preset, architecture=profile.architectures[0]))
-    found = {}
+    picks, found = picks_of(own, profile), {}
     for seed in sorted({cell.seed for cell in own}):
-        tau = tune(own, profile, seed)
+        tau = tune(own, picks, seed)
         if {"magnitude", "gradient"} <= set(tau):
             found[seed] = tau["magnitude"] - tau["gradient"]
     return pd.Series(found, dtype=float, name="threshold").rename_axis("seed")

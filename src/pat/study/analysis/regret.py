@@ -1,14 +1,14 @@
 """When to prune (Table 1, Sec. 4.2): what each policy picks, and what it loses against the oracle."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from pat.criteria import Criterion
-from pat.study.analysis.grid import Cell, accuracy_at, cells, pruned_in
-from pat.study.analysis.picks import Pick, pick, tunable, tune, tuned_thresholds
+from pat.study.analysis.grid import Cell, Key, accuracy_at, cells, pruned_in
+from pat.study.analysis.picks import Pick, at_threshold, pick, picks_of, tunable, tune
 from pat.study.plan.profile import Profile
 from pat.study.plan.settings import Window
 from pat.study.plan.spec import Spec
@@ -41,20 +41,26 @@ def picks_specs(
         profile, preset: see :func:`~pat.study.analysis.grid.cells`.
         thresholds: tau by criterion, several times; by default the paper's and the tuned ones.
     """
-    records = list(records)
-    given = [profile.tau, tuned_thresholds(records, profile, preset)] if thresholds is None else [*thresholds]
+    every = cells(records, profile, preset)
+    picks = picks_of(every, profile)
+    given = [profile.tau, _tuned(every, picks, profile)] if thresholds is None else [*thresholds]
     wanted = []
-    for cell in cells(records, profile, preset):
+    for cell in every:
         epochs = {0, cell.predefined}
-        epochs |= {_pick(cell, tau[cell.criterion], profile).epoch for tau in given if cell.criterion in tau}
+        epochs |= {
+            at_threshold(picks[cell.key], tau[cell.criterion]).epoch for tau in given if cell.criterion in tau
+        }
         wanted += [
             pruned_in(cell.dense, cell.criterion, cell.ratio, p) for p in sorted(epochs - set(cell.grid))
         ]
     return wanted
 
 
-def _pick(cell: Cell, threshold: float, profile: Profile) -> Pick:
-    return pick(cell.dense, cell.criterion, cell.ratio, threshold=threshold, profile=profile)
+def _tuned(
+    every: Iterable[Cell], picks: Mapping[Key, Sequence[tuple[float, Pick]]], profile: Profile
+) -> dict[Criterion, float]:
+    """Thresholds as of :func:`~pat.study.analysis.picks.tuned_thresholds`, from the cells of all networks."""
+    return tune(tunable(cell for cell in every if cell.architecture == profile.architectures[0]), picks)
 
 
 def pick_in_window(cell: Cell, profile: Profile, window: Window) -> Pick:
@@ -101,12 +107,13 @@ def regrets(
         the grid's best test accuracy, a maximum over noise), both in points.
     """
     every = cells(records, profile, preset, criterion=criterion)
-    tuned = tune(tunable(c for c in every if c.architecture == profile.architectures[0]), profile)
-    rows = []
+    picks = picks_of(every, profile)
+    tuned, rows = _tuned(every, picks, profile), []
     for cell in every:
         if architecture in (None, cell.architecture):
             best, chosen = max(cell.test.values()), cell.test[cell.oracle]
-            for policy, epoch, triggered, accuracy in _decisions(cell, profile, tuned, window):
+            decisions = _decisions(cell, picks[cell.key], profile, tuned, window)
+            for policy, epoch, triggered, accuracy in decisions:
                 regret = (accuracy, chosen - accuracy, best - accuracy)
                 rows.append((*cell.key, policy, epoch, triggered, *regret))
     numbers = ["epoch", "accuracy", "regret", "regret_on_test"]
@@ -114,7 +121,11 @@ def regrets(
 
 
 def _decisions(
-    cell: Cell, profile: Profile, tuned: Mapping[Criterion, float], window: Window | None
+    cell: Cell,
+    by_threshold: Sequence[tuple[float, Pick]],
+    profile: Profile,
+    tuned: Mapping[Criterion, float],
+    window: Window | None,
 ) -> Iterator[tuple[str, float, bool | None, float]]:
     """Policy, pruning epoch, whether EPI triggered, and test accuracy."""
     yield "random", math.nan, None, _random(cell, profile)
@@ -122,10 +133,10 @@ def _decisions(
         "oracle": Pick(cell.oracle, True),
         "init": Pick(0, True),
         "predefined": Pick(cell.predefined, True),
-        "epi": _pick(cell, profile.tau[cell.criterion], profile),
+        "epi": at_threshold(by_threshold, profile.tau[cell.criterion]),
     }
     if cell.criterion in tuned:
-        picks["tuned"] = _pick(cell, tuned[cell.criterion], profile)
+        picks["tuned"] = at_threshold(by_threshold, tuned[cell.criterion])
     if window is not None:
         picks["scaled"] = pick_in_window(cell, profile, window)
     runs = cell.runs
@@ -161,7 +172,7 @@ def by_seed(table: pd.DataFrame, value: str = "regret") -> pd.DataFrame:
 
 
 def policy_regret(
-    records: Iterable[Record],
+    table: pd.DataFrame,
     profile: Profile,
     network: str,
     criterion: Criterion,
@@ -172,7 +183,8 @@ def policy_regret(
     """A policy's regret in points, mean over some ratios or all of the sweep's, by seed.
 
     Args:
-        records, profile, preset: see :func:`regrets`.
+        table: of :func:`regrets`, which has at least this network and criterion.
+        profile, preset: of the table.
         network: a role of :data:`NETWORKS`.
         criterion: gradient or magnitude.
         policy: one of :data:`POLICIES`.
@@ -198,17 +210,17 @@ def policy_regret(
         return empty
     name = profile.architectures[role]
     blocks = [b for b in profile.sweeps[preset] if (b.architecture, b.criterion) == (name, criterion)]
-    table = regrets(records, profile, preset, architecture=name, criterion=criterion)
+    cell = table[(table["architecture"] == name) & (table["criterion"] == criterion)]
     wanted = {ratio for block in blocks for ratio in block.ratios} if ratios is None else set(ratios)
-    if not wanted <= set(table["ratio"]):
+    if not wanted <= set(cell["ratio"]):
         return empty
-    own = by_seed(table[table["ratio"].isin(wanted)])
+    own = by_seed(cell[cell["ratio"].isin(wanted)])
     found = own[own["policy"] == policy].set_index("seed")["regret"]
     return empty if found.empty else found
 
 
 def regret_difference(
-    records: Iterable[Record],
+    table: pd.DataFrame,
     profile: Profile,
     network: str,
     criterion: Criterion,
@@ -217,6 +229,5 @@ def regret_difference(
     preset: str = "full",
 ) -> pd.Series:
     """Regret of the policy ``first`` minus that of ``second`` by seed; arguments as :func:`policy_regret`."""
-    records = list(records)
-    both = [policy_regret(records, profile, network, criterion, policy, preset) for policy in (first, second)]
+    both = [policy_regret(table, profile, network, criterion, policy, preset) for policy in (first, second)]
     return (both[0] - both[1]).dropna().rename("regret")

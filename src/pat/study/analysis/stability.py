@@ -62,6 +62,18 @@ def structures(record: Record, criterion: str, ratio: float) -> pd.DataFrame:
     return table.rename_axis(index="epoch", columns="layer")
 
 
+def epi(record: Record, criterion: str, ratio: float, look_back: int = 5) -> list[float | None]:
+    """EPI_t of a dense run by epoch, None where undefined: no threshold and no patience is asked for it.
+
+    Raises:
+        ValueError: if the run did not watch that criterion and ratio, or the look-back is out of range.
+    """
+    indicator = EarlyPruningIndicator(1, look_back)
+    for row in structures(record, criterion, ratio).to_numpy().tolist():
+        indicator.update(row)
+    return indicator.values
+
+
 def epi_epoch(
     record: Record, criterion: str, ratio: float, threshold: float, look_back: int = 5, patience: int = 5
 ) -> int | None:

@@ -11,6 +11,8 @@ import pandas as pd
 
 from pat.criteria import Criterion
 from pat.study import experiments
+from pat.study.analysis import regret
+from pat.study.analysis.stability import stability_table
 from pat.study.plan.profile import Profile
 from pat.study.plan.spec import Spec
 from pat.study.store import AnyStore
@@ -109,6 +111,21 @@ class Evidence:
         return self._experiments[name]
 
     @cached_property
+    def picked(self) -> tuple[Record, ...]:
+        """The sweep's records, and those of the epochs that policies picked beside it."""
+        return self.experiment("policies") or self.sweep
+
+    @cached_property
+    def regrets(self) -> pd.DataFrame:
+        """What policies lose in them, see :func:`~pat.study.analysis.regret.regrets`."""
+        return regret.regrets(self.picked, self.profile, self.sweep_name)
+
+    @cached_property
+    def watched(self) -> pd.DataFrame:
+        """:func:`~pat.study.analysis.stability.stability_table` of the bottleneck network's dense runs."""
+        return stability_table(self.dense("bottleneck"))
+
+    @cached_property
     def records(self) -> tuple[Record, ...]:
         """All that a claim may be decided from, each once: without exploratory experiments."""
         names = [name for name in self._names if name not in experiments.EXPLORATORY]
@@ -157,8 +174,9 @@ class Evidence:
             records = found
 
     def _read(self, specs: Sequence[Spec]) -> tuple[Record, ...]:
-        for spec in specs:
-            if spec.id not in self._known:
-                self._known[spec.id] = self.store.record(spec)
-        found = (self._known[spec.id] for spec in specs)
+        by_id = {spec.id: spec for spec in specs}
+        for run_id, spec in by_id.items():
+            if run_id not in self._known:
+                self._known[run_id] = self.store.record(spec)
+        found = (self._known[run_id] for run_id in by_id)
         return tuple(record for record in found if record is not None)

@@ -7,7 +7,8 @@ import pandas as pd
 
 from pat.study.analysis.grid import Cell, cells
 from pat.study.analysis.intervals import interval
-from pat.study.analysis.picks import at_threshold, pick, picks_by_threshold
+from pat.study.analysis.picks import at_threshold, pick, picks_by_threshold, picks_of_values
+from pat.study.analysis.stability import epi
 from pat.study.plan.profile import Profile
 from pat.study.plan.spec import AtEpoch, Pruning, Spec
 from pat.study.store.record import Record
@@ -71,16 +72,10 @@ def window_table(
     rows = []
     for cell in cells(records, profile, preset, architecture=profile.architectures[0]):
         for look_back in look_backs:
+            values = epi(cell.dense, cell.criterion, cell.ratio, look_back)
             for patience in patiences:
-                found = pick(
-                    cell.dense,
-                    cell.criterion,
-                    cell.ratio,
-                    threshold=profile.tau[cell.criterion],
-                    profile=profile,
-                    look_back=look_back,
-                    patience=patience,
-                )
+                by_threshold = picks_of_values(cell.dense, values, patience)
+                found = at_threshold(by_threshold, profile.tau[cell.criterion])
                 row = (cell.regret(found.epoch), found.triggered, found.epoch)
                 rows.append((cell.criterion, cell.seed, look_back, patience, *row))
     return _means(rows, ["criterion", "seed", "look_back", "patience"])

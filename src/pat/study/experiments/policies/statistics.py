@@ -29,13 +29,12 @@ def policy_regret(
     See :func:`~pat.study.analysis.regret.policy_regret`. ``tuned`` hangs on the thresholds too, which are
     tuned on the bottleneck network's runs of all seeds.
     """
-    runs = _runs(evidence)
     values = regret.policy_regret(
-        runs, evidence.profile, network, criterion, policy, evidence.sweep_name, ratios
+        evidence.regrets, evidence.profile, network, criterion, policy, evidence.sweep_name, ratios
     )
-    behind = _of(runs, evidence, network, criterion, ratios)
+    behind = _of(evidence, network, criterion, ratios)
     if policy == "tuned":
-        behind += _of(runs, evidence, "bottleneck", criterion)
+        behind += _of(evidence, "bottleneck", criterion)
     return Sample.of(values, behind)
 
 
@@ -68,24 +67,17 @@ def regret_margin(
 @correlates
 def threshold_difference(evidence: Evidence) -> Sample:
     """Tuned threshold of magnitude minus that of gradient, each tuned on the bottleneck runs of one seed."""
-    runs = _runs(evidence)
-    values = picks.threshold_difference(runs, evidence.profile, evidence.sweep_name)
+    values = picks.threshold_difference(evidence.picked, evidence.profile, evidence.sweep_name)
     behind = [
         record
         for criterion in evidence.profile.tau
-        for record in _of(runs, evidence, "bottleneck", criterion)
+        for record in _of(evidence, "bottleneck", criterion)
         if record.spec.pruning is None or record.spec.pruning.ratio <= picks.TUNED_UP_TO
     ]
     return Sample.of(values, behind)
 
 
-def _runs(evidence: Evidence) -> tuple[Record, ...]:
-    """The sweep's runs, and those of the epochs that policies picked beside it."""
-    return evidence.experiment("policies") or evidence.sweep
-
-
 def _of(
-    runs: tuple[Record, ...],
     evidence: Evidence,
     network: Network,
     criterion: Criterion,
@@ -95,7 +87,7 @@ def _of(
     name = evidence.architecture(network)
     return [
         record
-        for record in runs
+        for record in evidence.picked
         if record.spec.architecture == name
         and (
             record.spec.pruning is None

@@ -6,7 +6,7 @@ import pandas as pd
 
 from pat.study.analysis.grid import cells
 from pat.study.analysis.intervals import interval
-from pat.study.analysis.picks import at_threshold, picks_by_threshold, tunable, tune
+from pat.study.analysis.picks import at_threshold, picks_of, tunable, tune
 from pat.study.analysis.regret import POLICIES, by_seed
 from pat.study.paper.networks import LABELS
 from pat.study.paper.numbers import Paper
@@ -96,15 +96,12 @@ def threshold_table(records: Iterable[Record], profile: Profile, preset: str = "
         ``triggered, paper`` and ``triggered, tuned`` (runs of all that it was tuned on), as text.
     """
     own = tunable(cells(records, profile, preset, architecture=profile.architectures[0]))
-    tuned = tune(own, profile)
-    alone = {seed: tune(own, profile, seed) for seed in sorted({c.seed for c in own})}
+    every = picks_of(own, profile)
+    tuned = tune(own, every)
+    alone = {seed: tune(own, every, seed) for seed in sorted({c.seed for c in own})}
     rows = []
     for criterion, threshold in tuned.items():
-        picks = [
-            picks_by_threshold(c.dense, criterion, c.ratio, profile=profile)
-            for c in own
-            if c.criterion == criterion
-        ]
+        picks = [every[c.key] for c in own if c.criterion == criterion]
         fired = [
             sum(at_threshold(by_threshold, tau).triggered for by_threshold in picks)
             for tau in (profile.tau[criterion], threshold)

@@ -36,6 +36,8 @@ COLUMNS = [
     "accuracy", "regret", "training",
 ]  # fmt: skip
 
+TUNED = ["criterion", "rule", "threshold"]
+
 Shares = Mapping[tuple[str, Criterion, float, int], Mapping[int, float]]
 """By cell and pruning epoch: multiply-accumulates of the training as a share of the dense one's."""
 
@@ -79,11 +81,15 @@ def swept(records: Iterable[Record], profile: Profile, preset: str = "full") -> 
     return Sweep(profile, cells(records, profile, preset), shares)
 
 
-def rival_decisions(sweep: Sweep) -> pd.DataFrame:
+def rival_decisions(sweep: Sweep, tuned: pd.DataFrame) -> pd.DataFrame:
     """What every rule that the records can answer would have done.
 
     A run in which a rule stays silent counts at the pre-defined epoch. Thresholds are the published ones, and
-    for every rule that has one the threshold that is tuned as EPI's is (:func:`tuned_rivals`).
+    for every rule that has one the threshold that is tuned as EPI's is.
+
+    Args:
+        sweep: the dense runs, and what pruning them gave.
+        tuned: of :func:`tuned_rivals`; without rows, published thresholds alone are asked.
 
     Returns:
         One row a cell, rule and kind of threshold: ``architecture``, ``criterion``, ``ratio``, ``seed``,
@@ -91,8 +97,7 @@ def rival_decisions(sweep: Sweep) -> pd.DataFrame:
         ``epoch``, ``triggered``, ``accuracy`` (test, in percent), ``regret`` (in points, against the grid's
         best epoch on validation) and ``training`` (multiply-accumulates in percent of the dense training's).
     """
-    tuned, rows = tuned_rivals(sweep), []
-    known = _by_criterion(sweep)
+    rows, known = [], _by_criterion(sweep)
     for cell in sweep.cells:
         rows.append(sweep.row(cell, ORACLE, "", math.nan, Pick(cell.oracle, True)))
         if 0 in cell.grid:
@@ -145,7 +150,7 @@ def tuned_rivals(sweep: Sweep) -> pd.DataFrame:
                 scores = scores_by_threshold(tuned_on, [_picks(rule, cell, sweep) for cell in tuned_on])
                 if scores["triggered"].max() > 0:
                     rows.append((criterion, rule.name, _sign(rule) * best_threshold(scores)))
-    return pd.DataFrame(rows, columns=["criterion", "rule", "threshold"])
+    return pd.DataFrame(rows, columns=TUNED)
 
 
 def _sign(rule: Rule) -> int:

@@ -1,5 +1,7 @@
 """What the chapter on others' rules finds, in a sentence."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from pat.criteria import Criterion
@@ -7,11 +9,14 @@ from pat.study import wording
 from pat.study.analysis.intervals import interval
 from pat.study.analysis.regret import by_seed
 from pat.study.experiments.evidence import Evidence
-from pat.study.experiments.rival_triggers.decisions import INITIALISATION, ORACLE, rival_decisions, swept
+from pat.study.experiments.rival_triggers.decisions import (
+    INITIALISATION,
+    ORACLE,
+    TUNED,
+    rival_decisions,
+    swept,
+)
 from pat.study.experiments.rival_triggers.summaries import labelled, mostly_silent
-
-SHOWN = ("published", "")
-"""Kinds of thresholds that were not tuned on these runs."""
 
 
 def finding(evidence: Evidence) -> str:
@@ -21,8 +26,7 @@ def finding(evidence: Evidence) -> str:
     own = [cell for cell in sweep.cells if cell.architecture == name]
     if not own:
         return wording.NOT_RUN
-    table = rival_decisions(sweep)
-    table = table[(table["architecture"] == name) & table["thresholds"].isin(SHOWN)]
+    table = rival_decisions(replace(sweep, cells=own), pd.DataFrame(columns=TUNED))
     texts = [
         text
         for criterion in ("gradient", "magnitude")

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pat.criteria import Criterion
 from pat.stability import similarity
-from pat.study.analysis.stability import epi_against_ratio, stability_table
+from pat.study.analysis.stability import epi_against_ratio
 from pat.study.experiments.evidence import Evidence, Sample, correlates, paired, shares
 from pat.study.experiments.oracle_sweep.statistics import trend
 from pat.study.plan.settings import Ratio
@@ -105,9 +105,9 @@ def epi_trend(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> Sample:
 @correlates
 def epi_ratio_trend(evidence: Evidence, criterion: Criterion) -> Sample:
     """Spearman's rank correlation of EPI and the pruning ratio, mean over a dense run's epochs."""
-    records = evidence.dense("bottleneck")
-    found = epi_against_ratio(stability_table(records))
-    return Sample.of(found[found["criterion"] == criterion].set_index("seed")["rho"], records)
+    watched = evidence.watched
+    found = epi_against_ratio(watched[watched["criterion"] == criterion])
+    return Sample.of(found.set_index("seed")["rho"], evidence.dense("bottleneck"))
 
 
 @correlates
@@ -138,9 +138,9 @@ def _left(record: Record) -> dict[str, int] | None:
 
 def _watched(evidence: Evidence, criterion: Criterion, ratio: Ratio) -> tuple[list[Record], pd.DataFrame]:
     """The dense runs, and what was watched in them at one criterion and ratio."""
-    records = evidence.dense("bottleneck")
-    table = stability_table(records)
-    return records, table[(table["criterion"] == criterion) & (table["ratio"] == ratio)]
+    table = evidence.watched
+    own = table[(table["criterion"] == criterion) & (table["ratio"] == ratio)]
+    return evidence.dense("bottleneck"), own
 
 
 def _by_seed(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pat.study import audit, wording
 from pat.study.analysis.intervals import interval
-from pat.study.analysis.regret import by_seed, regrets
+from pat.study.analysis.regret import by_seed
 from pat.study.analysis.stability import one_shot_similarity
 from pat.study.claims.verdicts import Study
 from pat.study.experiments.oracle_sweep.statistics import accuracy_share
@@ -49,9 +49,7 @@ def policy_means(study: Study) -> pd.DataFrame:
         Columns ``architecture``, ``criterion``, ``policy``, ``seed`` and ``regret`` (points); only pairs of
         network and criterion that all policies have seeds of.
     """
-    evidence = study.evidence
-    records = evidence.experiment("policies") or evidence.sweep
-    table = by_seed(regrets(records, study.profile, evidence.sweep_name))
+    table = by_seed(study.evidence.regrets)
     table = table[table["policy"].isin(WORDS)]
     complete = table.groupby(["architecture", "criterion"])["policy"].transform("nunique") == len(WORDS)
     return table[complete]
