@@ -11,7 +11,6 @@ from scipy import stats
 
 from pat.study import wording
 from pat.study.analysis.intervals import interval
-from pat.study.analysis.regret import regrets as regrets_of
 from pat.study.claims.verdicts import (
     DECIDED,
     NOT,
@@ -109,14 +108,9 @@ def _costs(study: Study) -> str:
 def figure(study: Study) -> bytes:
     """Accuracy against the pruning epoch, and what the ways to choose it chose: an SVG."""
     evidence, written = study.evidence, io.BytesIO()
-    records = evidence.experiment("policies") or evidence.sweep
     with mpl.rc_context():
         style()
-        drawn = moments(
-            runs_table(evidence.sweep),
-            regrets_of(records, study.profile, evidence.sweep_name),
-            study.profile.architectures[0],
-        )
+        drawn = moments(runs_table(evidence.sweep), evidence.regrets, study.profile.architectures[0])
         drawn.savefig(written, format="svg", metadata={"Date": None})
     return written.getvalue()
 
