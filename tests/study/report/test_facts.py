@@ -12,6 +12,7 @@ from test_analysis import scored
 from test_policies import SETTLES, block, profile, sweep_of, trunk
 from test_record import ORIGIN
 from test_statistics import PROFILE, SEEDS, Shelf, runs, spec
+from test_wording import spaced
 from tiny import dense
 
 from pat.study.analysis.significance import resolvable
@@ -20,7 +21,7 @@ from pat.study.claims.verdicts import Study, decide
 from pat.study.experiments.evidence import Evidence
 from pat.study.plan.profile import Profile, load_profile
 from pat.study.report.facts import EVIDENCE, FIGURE, OUTPUT, facts, gather, main
-from pat.study.report.pages.verdicts import counted, evidence_page, lead
+from pat.study.report.pages.verdicts import about, counted, evidence_page, lead
 from pat.study.store import Published, Store
 from pat.study.store.publishing import publish
 from pat.study.store.record import Record, claims_checksum
@@ -176,7 +177,8 @@ def test_undecided_claims_say_what_their_intervals_alone_would(claims: Claims, b
 
 
 def test_a_row_a_claim(claims: Claims, book: Path) -> None:
-    first, second, third, fourth = rows(facts([study(claims, records(78.0))], claims, book)["verdicts"])
+    table = spaced(facts([study(claims, records(78.0))], claims, book)["verdicts"])
+    first, second, third, fourth = rows(table)
     assert first[0] == (
         "Later is better.<br>[Sec. 4.1]{.where}<br>[Oracle sweep](executed/smoke/oracle_sweep.ipynb)"
     )
@@ -186,7 +188,7 @@ def test_a_row_a_claim(claims: Claims, book: Path) -> None:
     measured = "{ref}`10.0 [10.0, 10.0] points <evidence-smoke-later-1>`, n = 2"
     assert first[2].startswith(f"[gradient 50 %: {measured}; claimed above 0 points: **holds**]{{.part}}")
     half = 12.7062 * 3  # of 11 and 17: s = 3 * sqrt(2), t(0.975, 1) = 12.7062
-    wide = f"14.0 [{14 - half:.1f}, {14 + half:.1f}] points"
+    wide = f"14.0 [−{half - 14:.1f}, {14 + half:.1f}] points"
     assert f"gradient 30 %: {{ref}}`{wide} <evidence-smoke-later-2>`, n = 2" in first[2]
     assert first[3] == (
         "[undecided]{.verdict .not-decidable-at-this-scale}<br>1 of 2 parts holds, 1 open"
@@ -196,6 +198,10 @@ def test_a_row_a_claim(claims: Claims, book: Path) -> None:
     assert second[3] == "[not reproduced]{.verdict .not-reproduced}"
     assert third[2:] == ["[gradient 10 %: not run]{.part}", "[not run]{.verdict .not-run}"]
     assert fourth[2:] == ["[No data.]{.part}", "[not tested]{.verdict .not-tested}"]
+
+
+def test_seeds_out_of_reach_are_not_counted() -> None:
+    assert [about(seeds) for seeds in (30.2, 1000, 193_485)] == ["about 30", "about 1000", "more than 1,000"]
 
 
 def test_another_record_changes_its_claim_and_no_other(claims: Claims, book: Path) -> None:
@@ -290,7 +296,7 @@ def test_every_number_leads_to_its_records(claims: Claims, book: Path, tmp_path:
     told = (
         "Mean 10.0 [10.0, 10.0] points, n = 2; p = 0 (signed rank 0.5), 0 corrected for 3 parts: **holds**."
     )
-    assert f"claimed above 0 points. {told}" in blocks
+    assert f"claimed above 0 points. {told}" in spaced(blocks)
 
 
 def test_evidence_of_what_was_not_run(claims: Claims, book: Path) -> None:

@@ -26,7 +26,7 @@ from pat.study.claims.verdicts import (
 )
 from pat.study.experiments.policies.figures import moments
 from pat.study.experiments.policies.finding import WORDS, regrets
-from pat.study.report.pages.verdicts import label, measured, needed, seeds
+from pat.study.report.pages.verdicts import about, label, measured, needed, seeds
 from pat.study.store.rows import runs_table
 from pat.study.style import style
 
@@ -86,12 +86,11 @@ def _undecided(study: Study) -> str:
     """How many claims are open, and what the nearest and the middle one of them would take."""
     own = [item for item in study.verdicts if item.verdict == OPEN]
     wanted = sorted(map(needed, own))
-    known = [number for number in wanted if isfinite(number)]
     text = f"**Open** on {study.profile.name}: {len(own)} claim{'' if len(own) == 1 else 's'}"
-    if known:
-        text += f"; the nearest to a decision would take about {known[0]:.0f} seeds"
-        text += f", half of them up to {known[len(known) // 2]:.0f}" if len(known) > 1 else ""
-    return text + "."
+    if isfinite(wanted[0]):
+        text += f"; the nearest to a decision would take {about(wanted[0])} seeds"
+        text += f", half of them up to {about(wanted[len(own) // 2])}" if len(own) > 1 else ""
+    return text.replace("up to more", "more") + "."
 
 
 def _costs(study: Study) -> str:

@@ -22,7 +22,7 @@ from pat.study.claims.verdicts import (
     count,
 )
 from pat.study.paper.numbers import Paper
-from pat.study.wording import many
+from pat.study.wording import amount, many
 
 CENTRAL = "epi-is-the-oracle"
 """Id of the claim that the paper stands on."""
@@ -32,6 +32,7 @@ Link = Callable[[str], str]
 
 _REGRETS = ("policy_regret", "regret_difference")
 
+_MANY = 1000
 _DIGITS = {"points": 1, "of dense": 2, "": 2}
 
 
@@ -184,8 +185,13 @@ def _open(verdict: Verdict) -> str:
     if verdict.verdict != OPEN:
         return ""
     wanted = needed(verdict)
-    more = f"; about {wanted:,.0f} needed" if isfinite(wanted) else ""
+    more = f"; {about(wanted)} needed" if isfinite(wanted) else ""
     return f"[{many(had(verdict), 'seed')}{more}]{{.where}}"
+
+
+def about(seeds: float) -> str:
+    """``about 30``, or that it is out of reach: an estimate from a mean near its bound tells no more."""
+    return f"about {seeds:.0f}" if seeds <= _MANY else f"more than {_MANY:,}"
 
 
 def _alone(verdict: Verdict) -> str:
@@ -282,7 +288,8 @@ def _values(finding: Finding, links: Callable[[int, Finding], str]) -> str:
     digits = _DIGITS[finding.part.unit] + 1
     rows = ["| Seed | Value | Records |", "| --- | --- | --- |"]
     for seed, value in sorted(finding.sample.values.items()):
-        rows.append(f"| {seed} | {value:.{digits}f} | {links(seed, finding)} |")
+        shown = f"{value:.{digits}f}".replace("-", "−")
+        rows.append(f"| {seed} | {shown} | {links(seed, finding)} |")
     return ":::{dropdown} Values and records\n" + "\n".join(rows) + "\n:::"
 
 
@@ -295,7 +302,7 @@ def measured(finding: Finding) -> str:
     unit = _unit(finding.part)
     if finding.part.statistic in _REGRETS:  # the more, the worse
         unit += " of regret"
-    return finding.interval.text(_DIGITS[finding.part.unit]) + unit
+    return amount(finding.interval, "", _DIGITS[finding.part.unit]) + unit
 
 
 def _rule(part: Part) -> str:
