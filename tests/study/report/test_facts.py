@@ -201,7 +201,7 @@ def test_a_row_a_claim(claims: Claims, book: Path) -> None:
 
 
 def test_seeds_out_of_reach_are_not_counted() -> None:
-    assert [about(seeds) for seeds in (30.2, 1000, 193_485)] == ["about 30", "about 1000", "more than 1,000"]
+    assert [about(seeds) for seeds in (30.2, 1000, 193_485)] == ["about 30", "about 1,000", "more than 1,000"]
 
 
 def test_another_record_changes_its_claim_and_no_other(claims: Claims, book: Path) -> None:

@@ -191,7 +191,7 @@ def _open(verdict: Verdict) -> str:
 
 def about(seeds: float) -> str:
     """``about 30``, or that it is out of reach: an estimate from a mean near its bound tells no more."""
-    return f"about {seeds:.0f}" if seeds <= _MANY else f"more than {_MANY:,}"
+    return f"about {seeds:,.0f}" if seeds <= _MANY else f"more than {_MANY:,}"
 
 
 def _alone(verdict: Verdict) -> str:
