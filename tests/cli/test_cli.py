@@ -139,6 +139,9 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ("no run in runs with an id that starts with 'abc'", ["show", "abc"]),
     "nothing to publish":
         ("runs has no finished run", ["results", "publish"]),
+    "a part of the seeds of an experiment that needs all":
+        ("cannot part the experiment 'policies': its thresholds are tuned on all seeds",
+         ["sweep", "--profile", "smoke", "--preset", "study", "--experiment", "all", "--seeds", "0"]),
     "a store that is a file":
         ("profiles/mine.yaml is not a folder", ["status", "--store", "profiles/mine.yaml"]),
     "a store below a file":

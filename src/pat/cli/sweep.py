@@ -95,7 +95,7 @@ def sweep(
         chosen, target, console = profile_of(profile, device, decoding), open_store(store), Console()
         own = explored(experiment, chosen, preset, None if seeds is None else seeds_of(seeds))
         if own is None and seeds is not None:
-            chosen = _part(chosen, preset, seeds)
+            chosen = _part(chosen, preset, seeds, experiment)
         with ExitStack() as around:
             bar = around.enter_context(progress.of_sweep(console))
             pool = None
@@ -141,8 +141,24 @@ def sweep(
         raise typer.Exit(FAILED)
 
 
-def _part(chosen: "Scale", preset: str, text: str) -> "Scale":
+POOLED = {
+    "policies": "its thresholds are tuned on all seeds",
+    "pretrained": "its epochs of equal time are a mean over all seeds",
+}
+"""Experiments whose runs cannot be named from a part of the seeds."""
+
+
+def _part(chosen: "Scale", preset: str, text: str, experiment: str | None) -> "Scale":
     """The profile with the seeds of ``--seeds`` alone, of which the preset must have some."""
+    from pat.study import experiments
+
+    names = experiments.names(chosen, preset) if experiment == "all" else [experiment]
+    for name, why in POOLED.items():
+        if name in names:
+            raise ValueError(
+                f"--seeds cannot part the experiment {name!r}: {why}; run it without --seeds in a store that "
+                "has the other runs, merged if need be"
+            )
     part = chosen.of_seeds(seeds_of(text))
     settings = part.experiments.get(preset)
     if part.sweeps.get(settings.sweep if settings else preset) == ():
