@@ -132,8 +132,8 @@ figures.captioned(
 # ## Limits
 #
 # It shows both methods under one recipe, which the paper's table does not. Neither was tuned for accuracy: PaT has the
-# paper's threshold, and PruneTrain's settings were chosen by how much they remove. A short schedule does not suit
-# PruneTrain, whose lasso moves a weight by a little in every step; the threshold under which a weight counts as zero is
+# paper's threshold, and PruneTrain's settings were chosen by how much they remove. So short a training, whatever its epochs are
+# called, does not suit PruneTrain, whose lasso moves a weight by a little in every step; the threshold under which a weight counts as zero is
 # the profile's, because the authors' own is made for wide networks and long schedules. PruneTrain also lets the number
 # of filters come out as it does, and a comparison at one size cannot honour that. The other methods of the paper's
 # table are not run.

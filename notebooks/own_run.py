@@ -49,6 +49,8 @@ if records:
             "processor and with the versions of the published ones all are equal; another processor rounds "
             "differently, and after some epochs that shows"
         )
+    if found.unknown:
+        same += f"; {len(found.unknown)} have no published run to be compared with"
     text = f"{len(records)} of the {len(wanted)} runs of `{own_preset}` are in the store. Of them {same}."
 else:
     text = f"Nothing has been trained here yet. `make study` trains the {len(wanted)} runs of `{own_preset}`."

@@ -246,7 +246,7 @@ figures.captioned(
 # of a point are far under what so few seeds resolve, and one ratio alone can rule a mean over ratios: the picks and
 # the sweep's curves say which. The tuned threshold is tuned and judged on the same seeds of the first network, though on
 # other images; for the other networks it is carried over. Whether each claim of the paper holds is decided on the
-# [front page](../../index.md) by rules that were fixed before the runs.
+# [page of claims](../../claims.md), from the runs on 90 epochs, by rules that were fixed before them.
 
 # %% tags=["hide-input"]
 runs = {record.id: record for own in found.values() for record in own}.values()

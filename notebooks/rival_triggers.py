@@ -114,7 +114,8 @@ shown(
 # %% [markdown]
 # Two things set these rules apart from their authors' trainings. Masks and scores are those of the run's own criterion, over
 # all layers together, where the authors rank their own quantity under a penalty that drives channels towards zero: with it
-# masks agree sooner. And windows of three to five epochs are meant for schedules of a hundred and more.
+# masks agree sooner. And windows of three to five epochs are meant for whole passes over the data; where an epoch is a slice
+# of a pass, they span less training.
 
 # %% [markdown]
 # ## When, by ratio
@@ -214,7 +215,7 @@ display(
 #
 # It shows when each rule fires on the same runs, and that what it loses hangs on where the sweep is flat: inside the plateau
 # every rule looks alike, and a rule that never fires looks as good as the epoch that it counts at. It does not show these rules
-# at their best: their penalties are missing, their windows were made for longer schedules, and one of them is asked of
+# at their best: their penalties are missing, their windows were made for epochs that are whole passes, and one of them is asked of
 # successive masks instead of its own. Tuned thresholds are tuned on the seeds that they are shown on, which flatters all of
 # them alike; differences to EPI are many, and their intervals are not corrected for that. An epoch between two of the grid is
 # interpolated, which near a collapse is worth little.

@@ -117,7 +117,7 @@ figures.settling_maps(
 # %% [markdown]
 # ## The statements in numbers
 #
-# These are the statistics that decide the claims.
+# Statistics of this kind decide the claims; [the page of claims](../../claims.md) says which ones.
 #
 # - **settling**: of the structures that Algorithm 1 leaves, $\Psi$ between the contrast's reference epoch and its last one
 #   minus $\Psi$ between initialisation and the last one. Above zero: a few epochs in, the structure is nearer to what

@@ -235,7 +235,7 @@ def test_virtual_epochs_have_fewer_iterations_each() -> None:
     assert iterations(profile.model_copy(update={"recipe": cut})) == iterations(profile)
 
 
-@pytest.mark.parametrize("name", ["digits-24", "cifar10-small-30"])
+@pytest.mark.parametrize("name", ["digits", "cifar10-small", "digits-24", "cifar10-small-30"])
 def test_weight_decay_and_schedule_follow_the_rule_that_the_chapter_names(name: str) -> None:
     (row,) = decay_table([load_profile(name)]).to_dict("records")
     assert 0.5 < row["product"] < 2

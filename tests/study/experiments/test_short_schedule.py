@@ -55,10 +55,10 @@ def test_what_both_have_is_compared_by_shares_of_their_lengths() -> None:
 def test_the_finding_tells_both_clocks() -> None:
     told = spaced(finding([short(), long()]))
     assert told == (
-        "On 12 epochs EPI cannot prune before 17 % of the schedule are over; half of `resnet8-bottleneck` it "
-        "pruned by gradient after 42 %, and lost 6.0 points (one value) against the oracle (1 seed). "
-        "On 24 epochs EPI cannot prune before 8 % of the schedule are over; half of `resnet8-bottleneck` it "
-        "pruned by gradient after 21 % (in 1 of 2 runs not at all), and lost 2.5 points [−3.9, 8.9] against "
+        "On 12 epochs EPI cannot prune before 17 % of the schedule is over. Half of `resnet8-bottleneck` it "
+        "pruned by gradient after 42 %, losing 6.0 points (one value) against the oracle (1 seed). "
+        "On 24 epochs EPI cannot prune before 8 % of the schedule is over. Half of `resnet8-bottleneck` it "
+        "pruned by gradient after 21 % (in 1 of 2 runs not at all), losing 2.5 points [−3.9, 8.9] against "
         "the oracle (2 seeds)."
     )
     assert finding([Schedule(profile(block()), [], "full")]) == wording.NOT_RUN
@@ -73,4 +73,9 @@ def test_the_figure_draws_a_curve_and_a_mark_for_each_clock() -> None:
     ]
     marks = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "^"]
     assert len(marks) == 2
-    assert accuracy_by_share([Schedule(profile(block()), [], "full")]).axes
+    assert [line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == ":"] == [
+        pytest.approx(100 * 2 / 12),
+        pytest.approx(100 * 2 / 24),
+    ]
+    (empty,) = accuracy_by_share([Schedule(profile(block()), [], "full")]).axes
+    assert not empty.lines

@@ -14,7 +14,7 @@ from torch import nn
 
 pytest.importorskip("papermill")
 
-from pat.files.paths import BOOK
+from pat.files.paths import BOOK, NOTEBOOKS
 from pat.study.report import book, site
 from pat.study.report.parameters import list_notebooks
 
@@ -137,6 +137,21 @@ def test_every_notebook_has_a_page_and_every_page_a_source() -> None:
     assert prose == {path.stem for path in BOOK.glob("*.md")}
     chapters = {page.rsplit("/", 1)[1] for page in pages if page.startswith("executed/digits/")}
     assert set(list_notebooks()) <= chapters
+
+
+def test_every_chapter_that_is_linked_is_in_the_table_of_contents() -> None:
+    contents = (BOOK / "_toc.yml").read_text(encoding="utf-8").split()
+    linked = [
+        *((page.name, found) for page in BOOK.glob("*.md") for found in links(page, r"\(executed/")),
+        *((page.name, found) for page in NOTEBOOKS.glob("*.py") for found in links(page, r"\(\.\./")),
+    ]
+    assert len(linked) > 10
+    assert [(page, chapter) for page, chapter in linked if f"executed/{chapter}" not in contents] == []
+
+
+def links(page: Path, begin: str) -> list[str]:
+    """The chapters, as ``profile/name``, that a page leads to."""
+    return re.findall(begin + r"([\w-]+/\w+)\.ipynb", page.read_text(encoding="utf-8"))
 
 
 def small_training() -> dict[str, Any]:

@@ -299,6 +299,17 @@ def test_every_number_leads_to_its_records(claims: Claims, book: Path, tmp_path:
     assert f"claimed above 0 points. {told}" in spaced(blocks)
 
 
+def test_the_records_of_a_seed_lead_to_its_pack(claims: Claims, book: Path, tmp_path: Path) -> None:
+    publish(records(), tmp_path / "results", packed=True)
+    evidence = Evidence(PROFILE, "full", Published(tmp_path / "results"))
+    page = evidence_page(Study(evidence, decide(claims, evidence)), claims, book)
+    block = page.split("(evidence-smoke-later-1)=")[1].split("(evidence-smoke-later-2)=")[0]
+    (row,) = (line for line in block.splitlines() if line.startswith("| 1 |"))
+    (path,) = re.findall(r"\[seed-0001\.jsonl\.xz\]\(<path:([^>]+)>\)", row)
+    assert (book / path).is_file()
+    assert set(re.findall(r"`(\w{8})`", row)) == {spec(at, 1).id[:8] for at in (0, 2)}
+
+
 def test_evidence_of_what_was_not_run(claims: Claims, book: Path) -> None:
     page = evidence_page(study(claims, records()), claims, book)
     mild = page.split("(evidence-smoke-mild-1)=")[1].split("(evidence-smoke-elsewhere)=")[0]

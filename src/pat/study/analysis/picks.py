@@ -141,8 +141,8 @@ def tuned_thresholds(
 ) -> dict[Criterion, float]:
     """tau of each criterion, tuned as in Sec. 4.2: on the first network, at ratios up to 50 %.
 
-    The threshold with the best mean validation accuracy over ratios and seeds (:func:`threshold_scores`), of
-    the seeds that have all of those ratios.
+    The threshold with the best mean validation accuracy over ratios and seeds (:func:`scores_by_threshold`),
+    of the seeds that have all of those ratios.
     Of thresholds that give the same picks in every run the highest stands for all; of equally good ones
     the lowest is taken, which prunes earliest. Only thresholds that the most runs reach are looked at,
     normally all runs: one that leaves networks unpruned must not win by the epoch that they count at instead.

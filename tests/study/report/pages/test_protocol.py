@@ -1,4 +1,4 @@
-"""The page of the second round counts the deciding runs by what their records carry."""
+"""The page of the protocol counts the deciding runs by what their records carry."""
 
 from pathlib import Path
 

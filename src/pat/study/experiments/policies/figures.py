@@ -129,7 +129,7 @@ def _chosen(axis: Axes, row: int, runs: pd.DataFrame) -> None:
         colour = POLICY_COLOURS[str(policy)]
         axis.plot(
             float(str(epoch)), row, POLICY_MARKERS[str(policy)], color=colour, alpha=0.9,
-            markerfacecolor="none" if silent else colour, markersize=4 + 1.2 * min(len(seeds), 6),
+            markerfacecolor="none" if silent else colour, markersize=4 + 0.6 * min(len(seeds), 12),
         )  # fmt: skip
 
 
@@ -152,14 +152,14 @@ def picked_epochs(table: pd.DataFrame, architecture: str) -> Figure:
         part = own[own["criterion"] == criterion]
         for number, policy in enumerate(shown):
             picks = part[part["policy"] == policy]
+            at = picks.groupby(["ratio", "epoch"])["seed"]
+            places = at.cumcount() - (at.transform("size") - 1) / 2  # so that no seed hides another
             for silent in (False, True):
                 chosen = picks[(picks["triggered"] == False) == silent]  # noqa: E712 - None is neither
-                at = chosen.groupby(["ratio", "epoch"])["seed"]
-                place = at.cumcount() - (at.transform("size") - 1) / 2  # so that no seed hides another
                 height = [ratios.index(ratio) + 0.3 * (number - 1) for ratio in chosen["ratio"]]
                 axis.plot(
                     chosen["epoch"],
-                    np.asarray(height) + step * place.to_numpy(),
+                    np.asarray(height) + step * places[chosen.index].to_numpy(),
                     POLICY_MARKERS[policy],
                     color=POLICY_COLOURS[policy],
                     markerfacecolor="none" if silent else POLICY_COLOURS[policy],

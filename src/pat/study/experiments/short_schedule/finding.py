@@ -23,21 +23,21 @@ def _of(schedule: Schedule, both: pd.DataFrame) -> str:
     name = schedule.profile.architectures[0]
     own = both[(both["schedule"] == schedule.label) & (both["architecture"] == name)]
     told = [
-        f"by {criterion} {_when(part)}, and lost {wording.amount(interval(part['regret']))}"
+        f"by {criterion} {_when(part)}, losing {wording.amount(interval(part['regret']))}"
         for criterion, part in own.groupby("criterion", sort=False)
     ]
     if not told:
         return ""
     return (
-        f"On {schedule.label} EPI cannot prune before {schedule.first:.0f} % of the schedule are over; half "
-        f"of `{name}` it pruned {wording.listed(told)} against the oracle ({wording.seeds([own['seed']])})."
+        f"On {schedule.label} EPI cannot prune before {schedule.first:.0f} % of the schedule is over. Half "
+        f"of `{name}` it pruned {'; '.join(told)} against the oracle ({wording.seeds([own['seed']])})."
     )
 
 
 def _when(runs: pd.DataFrame) -> str:
     fired = runs[runs["triggered"].astype(bool)]
     if fired.empty:
-        return "in no run, which then counts at a third"
+        return "never (such runs count at a third)"
     silent = len(runs) - len(fired)
     text = f"after {fired['share'].mean():.0f} %"
     return f"{text} (in {silent} of {len(runs)} runs not at all)" if silent else text

@@ -1,8 +1,9 @@
 """Two schedules over the same images: where in each EPI prunes, and what that costs against the oracle."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
@@ -75,7 +76,7 @@ def schedule_table(both: pd.DataFrame) -> pd.DataFrame:
         threshold and of the pre-defined epoch, with 95 % intervals over seeds.
     """
     rows = []
-    for (network, criterion, ratio, schedule), part in both.groupby([*CELL, "schedule"], sort=False):
+    for (network, criterion, ratio), schedule, part in _rows(both):
         epi, third = (part[part["policy"] == policy] for policy in ("epi", "predefined"))
         fired = epi[epi["triggered"].astype(bool)]
         rows.append(
@@ -91,6 +92,13 @@ def schedule_table(both: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _rows(both: pd.DataFrame) -> Iterator[tuple[Any, Any, pd.DataFrame]]:
+    """Cell after cell, in each schedule after schedule."""
+    for cell, runs in both.groupby(CELL, sort=False):
+        for schedule, part in runs.groupby("schedule", sort=False):
+            yield cell, schedule, part
 
 
 def _lost(runs: pd.DataFrame) -> str:

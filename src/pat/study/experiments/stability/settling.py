@@ -56,7 +56,7 @@ def settling_of(record: Record, criterion: Criterion, ratio: float, profile: Pro
 
 
 def settling_table(evidence: Evidence, ratios: Iterable[float]) -> pd.DataFrame:
-    """What the claims' statistics say of the bottleneck network, as text: mean over seeds, 95 % interval.
+    """How the bottleneck network's structure settles in numbers, as text: mean over seeds, 95 % interval.
 
     Args:
         evidence: the runs.

@@ -89,8 +89,9 @@ def _undecided(study: Study) -> str:
     text = f"**Open** on {study.profile.name}: {len(own)} claim{'' if len(own) == 1 else 's'}"
     if isfinite(wanted[0]):
         text += f"; the nearest to a decision would take {about(wanted[0])} seeds"
-        text += f", half of them up to {about(wanted[len(own) // 2])}" if len(own) > 1 else ""
-    return text.replace("up to more", "more") + "."
+        middle = about(wanted[(len(own) - 1) // 2])
+        text += f", half of the claims {middle} or fewer" if len(own) > 1 and "more" not in middle else ""
+    return text + "."
 
 
 def _costs(study: Study) -> str:

@@ -1,6 +1,7 @@
 """Verdicts as Markdown: the front page's lead and table, and the page of evidence behind every number."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from math import isfinite
@@ -232,10 +233,14 @@ def evidence_page(study: Study, claims: Claims, book: Path) -> str:
         return f"<path:{Path(os.path.relpath(str(file), str(book))).as_posix()}>"
 
     def links(seed: int, finding: Finding) -> str:
-        specs = {run_id: by_id[run_id].spec for run_id in finding.sample.records[seed]}
+        by_file: dict[Path, list[str]] = defaultdict(list)
+        for run_id in finding.sample.records[seed]:
+            by_file[study.evidence.store.file(by_id[run_id].spec)].append(run_id)
         found = [
-            f'[{run_id[:8]}]({to(study.evidence.store.file(spec))} "{spec.title}")'
-            for run_id, spec in specs.items()
+            f'[{ids[0][:8]}]({to(file)} "{by_id[ids[0]].spec.title}")'
+            if file.suffix == ".json"
+            else f"[{file.name}]({to(file)}): {' '.join(f'`{run_id[:8]}`' for run_id in ids)}"
+            for file, ids in by_file.items()
         ]
         return " ".join(found + [f"[{file.name}]({to(file)})" for file in finding.sample.files])
 
@@ -310,10 +315,12 @@ def _rule(part: Part) -> str:
     low, high = part.region
     unit = " points" if part.unit == "points" else ""
     if low == float("-inf"):
-        return f"below {high:g}{unit}"
-    if high == float("inf"):
-        return f"above {low:g}{unit}"
-    return f"between {low:g} and {high:g}{unit}"
+        text = f"below {high:g}"
+    elif high == float("inf"):
+        text = f"above {low:g}"
+    else:
+        text = f"between {low:g} and {high:g}"
+    return text.replace("-", "−") + unit
 
 
 def _outcome(finding: Finding) -> str:
