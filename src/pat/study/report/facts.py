@@ -101,7 +101,11 @@ def facts(
         "gpu": gpu.facts(studies[0].evidence.store),
         "splits": splits.facts(studies[0].evidence.store),
         "networks": networks.facts(studies[0].evidence.store),
-        "protocol": protocol.facts(studies[0].evidence.store, book),
+        "protocol": protocol.facts(
+            studies[0].evidence.store,
+            book,
+            {s.profile.name: s.evidence for s in studies if s.evidence.preset == CONFIRMATORY},
+        ),
         "benchmarks": benchmarks.facts(studies[0].evidence.store),
         "discussion": discussion.facts(studies, book),
         "practice": practice.facts(studies),

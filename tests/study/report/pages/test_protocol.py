@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from test_analysis import scored
 
+from pat.study import experiments
 from pat.study.plan.profile import load_profile
+from pat.study.plan.spec import Spec
 from pat.study.report.pages import protocol
 from pat.study.store import Store
 
@@ -18,7 +20,10 @@ def fixed(folder: Path, text: str = TEXT) -> Path:
 
 
 def made(store: Store, number: int, checksum: str | None) -> None:
-    spec = load_profile("digits").sweep("full")[number]
+    write(store, load_profile("digits").sweep("full")[number], checksum)
+
+
+def write(store: Store, spec: Spec, checksum: str | None) -> None:
     record = scored(spec, 80.0)
     store.write(
         record.model_copy(update={"provenance": record.provenance.model_copy(update={"protocol": checksum})})
@@ -38,6 +43,16 @@ def test_runs_are_counted(tmp_path: Path) -> None:
     )
     made(store, 1, "fedcba9876543210")
     assert "2 of" in protocol.facts(store, tmp_path)
+    ticket = next(
+        s for s in experiments.specs("tickets", load_profile("digits"), "full") if s.experiment == "ticket"
+    )
+    write(store, ticket, "fedcba9876543210")
+    assert f"2 of {whole:,} runs of the oracle sweep on `digits` and 1 of the experiments beside it" in (
+        protocol.facts(store, tmp_path)
+    )
+    write(store, ticket, "0")
+    with pytest.raises(ValueError, match="1 runs of 'digits' carry another protocol's checksum"):
+        protocol.facts(store, tmp_path)
 
 
 def test_a_run_under_another_protocol_is_no_deciding_one(tmp_path: Path) -> None:
