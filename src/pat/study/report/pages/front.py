@@ -37,7 +37,7 @@ _WORDS = {OPEN: "open"}
 
 
 def abstract(studies: Sequence[Study]) -> str:
-    """What was held against what, what came out, what is open, and what the policies cost."""
+    """What was held against what, what came out, what is open, what the policies cost, and what to do."""
     sizes = " and ".join(f"{study.profile.title} ({_size(study)})" for study in studies)
     texts = []
     for verdict, words in (
@@ -48,6 +48,7 @@ def abstract(studies: Sequence[Study]) -> str:
         texts += _alike(studies, verdict, words)
     texts += [_undecided(study) for study in studies if count(study.verdicts)[OPEN]]
     texts += [text for study in studies if (text := _costs(study))]
+    texts += [text for study in studies if (text := _advice(study))]
     bullets = "\n".join(f"- {text}" for text in texts)
     return f"The paper's claims were held against runs on {sizes}.\n\n{bullets}"
 
@@ -103,6 +104,23 @@ def _costs(study: Study) -> str:
         f"{WORDS[policy]} {wording.amount(interval(own.values()), '')}" for policy, own in found.items()
     )
     return f"Points **lost against the oracle** on {study.profile.name}, gradient criterion: {lost}."
+
+
+def _advice(study: Study) -> str:
+    """What EPI is worth beside the rule that needs no indicator and no threshold, by criterion."""
+    texts = []
+    for criterion in ("gradient", "magnitude"):
+        found = regrets(study.evidence, criterion)
+        seeds = sorted(set(found.get("epi", {})) & set(found.get("predefined", {})))
+        if seeds:
+            less = [found["predefined"][seed] - found["epi"][seed] for seed in seeds]
+            texts.append(f"{wording.difference(less, '{} less', '{} more')} by the {criterion} criterion")
+    if not texts:
+        return ""
+    return (
+        f"**In practice** ({study.profile.name}): against a fixed third of the schedule, which needs neither "
+        f"indicator nor threshold, EPI loses {wording.listed(texts)}; see [](practice.md)."
+    )
 
 
 def figure(study: Study) -> bytes:
