@@ -1,12 +1,13 @@
 """Surgery: kept channels in, a smaller model out, with its optimizer and its copies, from one index plan."""
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from pat.channels import ChannelGroups, Slot, alone
-from pat.channels.fitting import fit_alone, fit_norm, refresh, tensor_of
+from pat.channels.fitting import fit_alone, fit_norm, refresh
 from pat.channels.groups import entries_kept
 from pat.loops.optimizers import Optimizers, State, everyone, hidden_memory, states
 
@@ -97,16 +98,15 @@ def remove(
     units = groups.unit_mask(kept)
     groups.check_pools(kept)
     plan = _plan(groups.slots, units)
-    models = [model, *extra_models]
-    for each in models:
-        _check_sizes(tensors(each), groups.slots)
+    models = [(each, tensors(each)) for each in (model, *extra_models)]
+    for _, held in models:
+        _check_sizes(held, groups.slots)
     memories = [] if optimizer is None else [state for _, state in states(everyone(optimizer))]
     if optimizer is not None:
         check_optimizer(model, optimizer, groups=groups)
-    for each in models:
+    for each, held in models:
         for lone in groups.alone:
             alone.detach(each.get_submodule(lone.layer))
-        held = tensors(each)
         for name, cuts in plan.items():
             _cut(held[name], cuts, memories if each is model else [])
         refresh(each, (held[name] for name in plan))
@@ -142,6 +142,12 @@ def sizes(model: nn.Module) -> Sizes:
 def tensors(model: nn.Module) -> dict[str, Tensor]:
     """Every parameter and buffer of a model by qualified name."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def tensor_of(model: nn.Module, name: str) -> Tensor:
+    """A parameter or buffer by its qualified name."""
+    layer, _, attribute = name.rpartition(".")
+    return cast(Tensor, getattr(model.get_submodule(layer), attribute))
 
 
 def resize(model: nn.Module, target: Mapping[str, Iterable[int]]) -> None:

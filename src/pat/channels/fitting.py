@@ -1,7 +1,7 @@
 """Layers whose tensors changed their size: attributes follow, and empty layers have a stand-in."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 import torch.fx
@@ -181,9 +181,3 @@ def fit_norm(layer: nn.Module, channels: int) -> None:
         layer.num_channels = channels
     elif isinstance(shape := getattr(layer, "normalized_shape", None), tuple):
         vars(layer)["normalized_shape"] = (channels, *shape[1:])
-
-
-def tensor_of(model: nn.Module, name: str) -> Tensor:
-    """A parameter or buffer by its qualified name."""
-    layer, _, attribute = name.rpartition(".")
-    return cast(Tensor, getattr(model.get_submodule(layer), attribute))

@@ -9,8 +9,6 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from pydantic_core import PydanticSerializationError
-
 from pat import registry
 
 PRELOADED = ("pat.study.runs.run", "safetensors.torch", "scipy.stats")
@@ -55,9 +53,8 @@ def was_interrupted(error: BaseException) -> bool:
     """Whether an error is a user's interrupt in disguise: pydantic makes a ``ValueError`` of whatever a
     serializer raises, an interrupt that arrives meanwhile included, and keeps only its name if that happens
     in one serializer within another."""
-    if isinstance(error, PydanticSerializationError) and KeyboardInterrupt.__name__ in str(error):
-        return True
-    return isinstance(error, KeyboardInterrupt)
+    disguised = isinstance(error, ValueError) and KeyboardInterrupt.__name__ in str(error)
+    return disguised or isinstance(error, KeyboardInterrupt)
 
 
 def executor(jobs: int) -> Executor:
