@@ -19,6 +19,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from pat.study.plan.profile import load_profile
+
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
@@ -362,6 +364,13 @@ class TestMake:
         assert "nowhere/bin/python -m pip install --no-compile -c requirements-oldest.txt" in done.stdout
         assert "nowhere/bin/python -m pytest" in done.stdout
         assert "requirements-tested.txt" not in done.stdout
+
+    def test_the_runs_of_the_first_study_are_published(self) -> None:
+        match = re.search(r"pat sweep --profile (\S+) --preset (\S+)", make("-n", "study").stdout)
+        assert match
+        wanted = {spec.id for spec in load_profile(match[1]).sweep(match[2])}
+        published = {line.split(",")[0] for line in (ROOT / "results" / "runs.csv").read_text().splitlines()}
+        assert wanted <= published, "`make study` compares its runs with published ones"
 
     def test_clean_keeps_runs_data_and_environment(self) -> None:
         removed = make("-n", "clean").stdout.split("\n")[0].split()

@@ -32,7 +32,6 @@ Link = Callable[[str], str]
 """A chapter's name in, its title out, as a link if the book has it."""
 
 _REGRETS = ("policy_regret", "regret_difference")
-
 _MANY = 1000
 _DIGITS = {"points": 1, "of dense": 2, "": 2}
 
@@ -324,8 +323,7 @@ def _rule(part: Part) -> str:
 
 
 def _outcome(finding: Finding) -> str:
-    words = {"holds": "it would hold", "fails": "it would fail"}
-    by_itself = f" (by itself {words[finding.leaning]})" if finding.leaning else ""
+    by_itself = f" (by itself it would {finding.leaning.removesuffix('s')})" if finding.leaning else ""
     return f"**{finding.outcome}**{by_itself}"
 
 
