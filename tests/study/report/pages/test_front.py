@@ -11,6 +11,7 @@ from test_wording import spaced
 from pat.study.claims.claims import Claims
 from pat.study.plan.settings import Experiments
 from pat.study.report.pages.front import abstract, forest, standardised
+from pat.study.report.pages.verdicts import CENTRAL
 
 __all__ = ["book", "claims"]  # fixtures
 
@@ -21,11 +22,29 @@ def test_the_abstract_says_what_came_out_and_what_is_open(claims: Claims) -> Non
         f"The paper's claims were held against runs on {PROFILE.title} (9 epochs, 2 seeds,"
     )
     assert "- **Not reproduced**: *Later is worse*.\n" in text
-    assert text.endswith("- **Open** on smoke: 1 claim; the nearest to a decision would take about 3 seeds.")
+    assert text.endswith(
+        "- **Open** on smoke: 1 claim, of the primary ones *Later is better*; the nearest to a decision "
+        "would take about 3 seeds."
+    )
     assert "Mild ratios" not in text  # it has no runs
     both = abstract([study(claims, records()), study(claims, records())])
     assert both.count(PROFILE.title) == 2
     assert "at both scales" in both
+
+
+def test_the_abstract_begins_with_the_central_claim_and_names_the_primary_ones_of_many(
+    claims: Claims,
+) -> None:
+    later = claims.claims[0]
+    several = [later.model_copy(update={"id": name}) for name in (CENTRAL, "one", "two", "three")]
+    several.append(later.model_copy(update={"id": "four", "claim": "Primary.", "family": "primary"}))
+    several[1:4] = [claim.model_copy(update={"family": "secondary"}) for claim in several[1:4]]
+    many = claims.model_copy(update={"claims": tuple(several)})
+    bullets = abstract([study(many, records())]).split("\n\n- ")[1].split("\n- ")
+    assert spaced(bullets[0]).startswith(
+        "**The central claim.** Later is better. Here: **reproduced**. Measured: "
+    )
+    assert bullets[1] == "**Reproduced**: *Primary*; and 3 secondary claims."
 
 
 def test_the_abstract_ends_with_what_to_do(claims: Claims) -> None:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from pat.study import wording
 from pat.study.analysis.intervals import interval
+from pat.study.claims.claims import Claim
 from pat.study.claims.verdicts import (
     DECIDED,
     NOT,
@@ -26,12 +27,14 @@ from pat.study.claims.verdicts import (
 )
 from pat.study.experiments.policies.figures import moments
 from pat.study.experiments.policies.finding import WORDS, regrets
-from pat.study.report.pages.verdicts import about, label, measured, needed, seeds
+from pat.study.report.pages.verdicts import CENTRAL, about, central, label, measured, needed, seeds
 from pat.study.store.rows import runs_table
 from pat.study.style import style
 
 _REACH = 3.0
 """Standard deviations from the bound to either end of a track."""
+_FEW = 3
+"""So many claims the abstract names, and of more the primary ones."""
 _WORDS = {OPEN: "open"}
 """Shorter where there is little room."""
 
@@ -39,7 +42,11 @@ _WORDS = {OPEN: "open"}
 def abstract(studies: Sequence[Study]) -> str:
     """What was held against what, what came out, what is open, what the policies cost, and what to do."""
     sizes = " and ".join(f"{study.profile.title} ({_size(study)})" for study in studies)
-    texts = []
+    texts = [
+        text if len(studies) == 1 else f"{text.removesuffix('.')} (on {study.profile.name})."
+        for study in studies
+        for text in central(study.verdicts)
+    ]
     for verdict, words in (
         (REPRODUCED, "Reproduced"),
         (PARTLY, "Reproduced in part"),
@@ -59,11 +66,12 @@ def _size(study: Study) -> str:
 
 
 def _alike(studies: Sequence[Study], verdict: str, words: str) -> list[str]:
-    """The claims of one verdict, those first that have it at every scale that decides them."""
+    """The claims of one verdict but for the central one, first those that have it at every scale."""
     by_claim: dict[str, list[Verdict]] = {}
     for study in studies:
         for item in study.verdicts:
             by_claim.setdefault(item.claim.id, []).append(item)
+    by_claim.pop(CENTRAL, None)
     everywhere = [own for own in by_claim.values() if _at(own, verdict) == len(studies) > 1]
     once = [own for own in by_claim.values() if _at(own, verdict) and own not in everywhere]
     where = {1: "", 2: " at both scales"}.get(len(studies), " at all scales")
@@ -80,7 +88,17 @@ def _at(own: Sequence[Verdict], verdict: str) -> int:
 
 
 def _said(claims: Sequence[Sequence[Verdict]]) -> str:
-    return "; ".join(f"*{own[0].claim.claim.removesuffix('.')}*" for own in claims)
+    """Claims by name: all where they are few, else the primary ones."""
+    primary = [own for own in claims if own[0].claim.family == "primary"]
+    named = claims if len(claims) <= _FEW else primary
+    texts = [_name(own[0].claim) for own in named]
+    if rest := len(claims) - len(named):
+        texts.append(f"{'and ' if named else ''}{wording.many(rest, 'secondary claim')}")
+    return "; ".join(texts)
+
+
+def _name(claim: Claim) -> str:
+    return f"*{claim.claim.removesuffix('.')}*"
 
 
 def _undecided(study: Study) -> str:
@@ -88,6 +106,8 @@ def _undecided(study: Study) -> str:
     own = [item for item in study.verdicts if item.verdict == OPEN]
     wanted = sorted(map(needed, own))
     text = f"**Open** on {study.profile.name}: {len(own)} claim{'' if len(own) == 1 else 's'}"
+    if primary := [_name(item.claim) for item in own if item.claim.family == "primary"]:
+        text += f", of the primary ones {wording.listed(primary)}"
     if isfinite(wanted[0]):
         text += f"; the nearest to a decision would take {about(wanted[0])} seeds"
         middle = about(wanted[(len(own) - 1) // 2])

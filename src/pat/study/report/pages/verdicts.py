@@ -87,7 +87,7 @@ def lead(verdicts: Sequence[Verdict]) -> str:
             cards.append(
                 f"::::{{grid-item-card}} {title}\n{width}:class-card: {_css(verdict)}\n\n{text}\n::::"
             )
-    texts = [_central(item) for item in verdicts if item.claim.id == CENTRAL and item.verdict in DECIDED]
+    texts = central(verdicts)
     if cards:
         grid = [":::::{grid} 1 1 2 2", ":gutter: 3", ":class-container: lead", "", *cards, ":::::"]
         texts.append("\n".join(grid))
@@ -96,20 +96,19 @@ def lead(verdicts: Sequence[Verdict]) -> str:
     return "\n\n".join(texts)
 
 
-def _central(verdict: Verdict) -> str:
-    """The paper's main claim, with what was measured of it."""
-    parts = "; ".join(
-        f"{finding.part.name} {measured(finding)}, claimed {_rule(finding.part)}"
-        for finding in verdict.findings
-        if finding.interval is not None
-    )
-    regret = all(part.statistic == "policy_regret" for part in verdict.claim.parts)
-    what = (
-        "What EPI with the paper's threshold loses against the oracle, mean over ratios"
-        if regret
-        else "Measured"
-    )
-    return f"**The central claim.** {verdict.claim.claim} Here: **{word(verdict.verdict)}**. {what}: {parts}."
+def central(verdicts: Sequence[Verdict]) -> list[str]:
+    """The paper's main claim, with what was measured of it; nothing where it was not."""
+    return [
+        f"**The central claim.** {item.claim.claim} Here: **{word(item.verdict)}**. Measured: "
+        + "; ".join(
+            f"{finding.part.name} {measured(finding)}, claimed {_rule(finding.part)}"
+            for finding in item.findings
+            if finding.interval is not None
+        )
+        + "."
+        for item in verdicts
+        if item.claim.id == CENTRAL and item.verdict in DECIDED
+    ]
 
 
 def _bullets(verdicts: Sequence[Verdict]) -> str:
@@ -312,7 +311,9 @@ def measured(finding: Finding) -> str:
 def _rule(part: Part) -> str:
     """Where the mean should lie, in words."""
     low, high = part.region
-    unit = " points" if part.unit == "points" else ""
+    unit = _unit(part) if part.unit == "points" else ""
+    if {low, high} & {1, -1}:
+        unit = unit.removesuffix("s")
     if low == float("-inf"):
         text = f"below {high:g}"
     elif high == float("inf"):
@@ -336,8 +337,7 @@ def _badge(verdict: str) -> str:
     return f"[{word(verdict)}]{{.verdict .{_css(verdict)}}}"
 
 
-def _css(verdict: str) -> str:
-    """Of a verdict, as a style sheet can name it."""
+def _css(verdict: str) -> str:  # as a style sheet can name it
     return verdict.replace(" ", "-")
 
 
