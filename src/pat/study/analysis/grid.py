@@ -10,8 +10,8 @@ from pat.study.plan.profile import Profile
 from pat.study.plan.spec import AtEpoch, Pruning, Spec
 from pat.study.store.record import Record, Result
 
+# Of a cell: network, criterion, ratio and seed. No docstring: the book would take `tuple` for its home.
 Key = tuple[str, Criterion, float, int]
-"""Of a cell: network, criterion, ratio and seed."""
 
 
 @dataclass(frozen=True)
