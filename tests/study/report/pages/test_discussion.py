@@ -43,6 +43,14 @@ def test_rules_are_held_against_each_other() -> None:
     assert "A fixed third of the schedule is lower than EPI in 0." in found["rules"]
 
 
+def test_epis_epochs_stand_beside_the_oracles() -> None:
+    (row,) = discussion.facts([settled()], paths.BOOK)["moments"]
+    assert row["EPI fires"] == "2 of 2"
+    assert row["In epoch"] == "7 (7 to 7)"
+    assert row["The oracle's epoch"] == "8 (8 to 8)"
+    assert spaced(row["EPI's regret less a third's"]) == "−5.0 [−5.0, −5.0]"
+
+
 def test_the_structure_left_stands_beside_the_one_watched() -> None:
     (row,) = discussion.facts([settled()], paths.BOOK)["watched"]
     assert set(row) == {"Scale", "Criterion", "50 %"}

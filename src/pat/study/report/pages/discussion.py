@@ -27,13 +27,15 @@ def facts(studies: Sequence[Study], book: Path) -> dict[str, Any]:
         book: folder with the paper's values.
 
     Returns:
-        ``watched`` (rows: similarity of the structure watched and the one left), ``rules`` (sentences) and
+        ``moments`` (rows: when EPI prunes the bottleneck network, and when the oracle does), ``watched``
+        (rows: similarity of the structure watched and the one left), ``rules`` (sentences) and
         ``rules_table`` (rows: mean regret by scale, network and criterion), ``scale`` (sentences) and
         ``audit`` (a sentence).
     """
     found = [(study, table) for study in studies if not (table := policy_means(study)).empty]
     rows = [row for study, table in found for row in _rows(study, table)]
     return {
+        "moments": [row for study in studies for row in _moments(study)] or NONE,
         "watched": _watched(studies) or NONE,
         "rules": "\n".join(f"- {_rules(study, table)}" for study, table in found) or NONE,
         "rules_table": rows or NONE,
@@ -53,6 +55,37 @@ def policy_means(study: Study) -> pd.DataFrame:
     table = table[table["policy"].isin(WORDS)]
     complete = table.groupby(["architecture", "criterion"])["policy"].transform("nunique") == len(WORDS)
     return table[complete]
+
+
+def _moments(study: Study) -> list[dict[str, str]]:
+    """Epochs of EPI and the oracle on the bottleneck network, by criterion and ratio."""
+    table = study.evidence.regrets
+    own = table[table["architecture"] == study.evidence.architecture("bottleneck")]
+    rows = []
+    for (criterion, ratio), cell in own.groupby(["criterion", "ratio"]):
+        by_policy = {policy: part.set_index("seed") for policy, part in cell.groupby("policy")}
+        epi, oracle, third = (by_policy[policy] for policy in ("epi", "oracle", "predefined"))
+        fired = epi[epi["triggered"].astype(bool)]
+        rows.append(
+            {
+                "Scale": study.profile.name,
+                "Criterion": str(criterion),
+                "Pruned": wording.percent(float(str(ratio))),
+                "EPI fires": f"{len(fired)} of {len(epi)}",
+                "In epoch": _epoch(fired["epoch"]),
+                "The oracle's epoch": _epoch(oracle["epoch"]),
+                "EPI's regret less a third's": _points((epi["regret"] - third["regret"]).dropna()),
+            }
+        )
+    return rows
+
+
+def _epoch(epochs: "pd.Series[float]") -> str:
+    return f"{epochs.mean():.0f} ({epochs.min():.0f} to {epochs.max():.0f})" if len(epochs) else "–"
+
+
+def _points(values: "pd.Series[float]") -> str:
+    return wording.amount(interval(values), "") if len(values) else "–"
 
 
 def _watched(studies: Sequence[Study]) -> list[dict[str, str]]:
