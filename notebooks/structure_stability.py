@@ -41,8 +41,8 @@ dense = [record for record in records if record.spec.experiment == "dense"]
 evidence = Evidence(scale, preset, opened)
 stability = analysis.stability_table(dense)
 signals = analysis.signal_table(dense, scale)
-thresholds = analysis.thresholds(records, scale, preset)
 triggers = analysis.trigger_table(records, scale, preset)
+thresholds = analysis.thresholds(triggers, scale)
 bottleneck = scale.architectures[0]
 first = next(record for record in dense if record.spec.architecture == bottleneck)
 

@@ -28,7 +28,6 @@ from pat.study.experiments.stability.triggers import (
     thresholds,
     trigger_epochs,
     trigger_table,
-    tuned_rules,
     widest_gaps,
 )
 from pat.study.plan.profile import Cells, Profile, load_profile
@@ -210,15 +209,14 @@ def test_tuned_thresholds_are_chosen_alike_for_all_measures() -> None:
     # Kendall's mean rises by .05 an epoch. Epoch 4 is the best on validation: prune after epoch 3, at .15.
     rising = [None, None, *(round(0.05 * t, 2) for t in range(2, EPOCHS))]
     records = sweep_of(watched(window={"kendall": rising}), ACCURACIES)
-    tuned = tuned_rules(records, profile())
+    table = trigger_table(records, profile())
+    by_kind = thresholds(table, profile())
+    tuned = by_kind["tuned"]
     assert tuned["Kendall"] == {"gradient": 0.15}
     assert tuned["EPI"] == tuned_thresholds(records, profile())
-    table = trigger_table(records, profile())
     assert rows(table, "Kendall", "tuned").iloc[0][["epoch", "regret"]].tolist() == [4, 0.0]
-    by_kind = thresholds(records, profile())
-    assert by_kind["tuned"] == tuned
     assert by_kind["published"]["EPI"] == profile().tau
-    assert not any(tuned_rules([], profile()).values())
+    assert not any(thresholds(trigger_table([], profile()), profile())["tuned"].values())
 
 
 def test_thresholds_are_tuned_on_the_first_network_at_ratios_up_to_a_half() -> None:
@@ -231,8 +229,8 @@ def test_thresholds_are_tuned_on_the_first_network_at_ratios_up_to_a_half() -> N
     )
     records = sweep_of(first, ACCURACIES) + sweep_of(first, late, ratio=0.8)[1:] + sweep_of(second, late)
     scale = profile(block(ratios=(0.5, 0.8)), block(SECOND))
-    assert tuned_rules(records, scale)["Kendall"] == {"gradient": 0.15}
     table = trigger_table(records, scale)
+    assert thresholds(table, scale)["tuned"]["Kendall"] == {"gradient": 0.15}
     other = table[
         (table["architecture"] == SECOND) & (table["measure"] == "Kendall") & (table["ratio"] == 0.5)
     ]
@@ -374,7 +372,9 @@ def test_every_rule_has_a_panel_with_its_thresholds() -> None:
     records, scale = two_seeds()
     both = [record for record in records if record.spec.pruning is None]
     signals = signal_table(both, scale)
-    figure = signal_curves(signals, FIRST, "gradient", [0.5, 0.8], thresholds(records, scale))
+    figure = signal_curves(
+        signals, FIRST, "gradient", [0.5, 0.8], thresholds(trigger_table(records, scale), scale)
+    )
     assert isinstance(figure, Figure)
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == ["EPI", "Spearman", "Kendall", "mask Hamming", "mask Jaccard", ""]

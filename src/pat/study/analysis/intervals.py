@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import stats
@@ -48,5 +49,10 @@ def interval(values: Iterable[float]) -> Interval:
     mean = float(data.mean())
     if data.size == 1:
         return Interval(mean, None, None, 1)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, data.size - 1) * stats.sem(data))
+    half = float(_quantile(data.size - 1) * data.std(ddof=1) / data.size**0.5)
     return Interval(mean, mean - half, mean + half, int(data.size))
+
+
+@cache  # figures ask thousands of times
+def _quantile(freedom: int) -> float:
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from pat.stability import EarlyPruningIndicator, similarity
 from pat.study.plan.profile import Profile
@@ -125,13 +123,11 @@ def epi_against_ratio(stability: pd.DataFrame) -> pd.DataFrame:
     epi = stability[stability["measure"] == "EPI"].dropna(subset=["value"])
     rows = []
     for (architecture, criterion, seed), run in epi.groupby(["architecture", "criterion", "seed"]):
-        values = [
-            float(stats.spearmanr(at["ratio"], at["value"]).statistic)
-            for _, at in run.groupby("epoch")
-            if at["value"].nunique() > 1
-        ]
-        if values:
-            rows.append((architecture, criterion, seed, float(np.mean(values))))
+        ranks = run.pivot_table(index="epoch", columns="ratio", values="value").rank(axis=1)
+        ranks = ranks[ranks.nunique(axis=1) > 1]
+        if len(ranks):
+            rho = ranks.corrwith(ranks.columns.to_series().rank(), axis=1)
+            rows.append((architecture, criterion, seed, float(rho.mean())))
     return pd.DataFrame(rows, columns=["architecture", "criterion", "seed", "rho"])
 
 

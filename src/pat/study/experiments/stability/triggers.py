@@ -56,26 +56,6 @@ def _picks(dense: Sequence[Record], profile: Profile) -> Picks:
     return found
 
 
-def tuned_rules(
-    records: Iterable[Record], profile: Profile, preset: str = "full"
-) -> dict[str, dict[Criterion, float]]:
-    """Thresholds of all measures, tuned as EPI's is (:func:`~pat.study.analysis.picks.tuned_thresholds`).
-
-    Args:
-        records, profile, preset: see :func:`~pat.study.analysis.grid.cells`.
-
-    Returns:
-        By measure and criterion, of the rule's signal; without the criteria that the sweep does not have on
-        the first network at ratios up to 50 %.
-    """
-    own = cells(records, profile, preset, architecture=profile.architectures[0])
-    return _tuned(own, _picks(_dense(own), profile))
-
-
-def _dense(own: Iterable[Cell]) -> list[Record]:
-    return list({cell.dense.id: cell.dense for cell in own}.values())
-
-
 def _tuned(own: Iterable[Cell], picks: Picks) -> dict[str, dict[Criterion, float]]:
     by_criterion: dict[Criterion, list[Cell]] = {}
     for cell in own:
@@ -145,15 +125,24 @@ def _lost(cell: Cell | None, pick: Pick) -> tuple[float, float]:
     return accuracy, cell.test[cell.oracle] - accuracy
 
 
-def thresholds(
-    records: Iterable[Record], profile: Profile, preset: str = "full"
-) -> dict[str, dict[str, Mapping[Criterion, float]]]:
-    """Thresholds of the measures' signals: ``published`` and ``tuned``, by measure and criterion.
+def thresholds(table: pd.DataFrame, profile: Profile) -> dict[str, dict[str, Mapping[Criterion, float]]]:
+    """Thresholds of the measures' signals: published ones, and those tuned as EPI's is
+    (:func:`~pat.study.analysis.picks.tuned_thresholds`).
 
-    Arguments as :func:`tuned_rules`.
+    Args:
+        table: of :func:`trigger_table`.
+        profile: of the table.
+
+    Returns:
+        By kind (``published``, ``tuned``), measure and criterion; tuned ones without the criteria that the
+        sweep does not have on the first network at ratios up to 50 %.
     """
+    tuned: dict[str, dict[Criterion, float]] = {measure: {} for measure in MEASURES}
+    kinds = table[table["thresholds"] == "tuned"].drop_duplicates(["measure", "criterion"])
+    for row in kinds.to_dict("records"):
+        tuned[row["measure"]][row["criterion"]] = row["threshold"]
     published = {measure: rule.published for measure, rule in rules(profile).items()}
-    return {"published": published, "tuned": {**tuned_rules(records, profile, preset)}}
+    return {"published": published, "tuned": {**tuned}}
 
 
 def rules_table(profile: Profile, tuned: Mapping[str, Mapping[Criterion, float]]) -> pd.DataFrame:
@@ -161,7 +150,7 @@ def rules_table(profile: Profile, tuned: Mapping[str, Mapping[Criterion, float]]
 
     Args:
         profile: says the windows.
-        tuned: of :func:`tuned_rules`.
+        tuned: of :func:`thresholds`.
 
     Returns:
         Columns ``measure``, ``signal``, ``published``, ``tuned`` (magnitude and gradient; a dash where there
