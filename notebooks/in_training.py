@@ -60,8 +60,8 @@ figures.accuracy_by_computation(compared)
 # %% tags=["hide-input"]
 figures.captioned(
     analysis.rival_accuracies(compared),
-    "Means over seeds ± half the 95 % interval, all but the multiply-accumulates of one image in percent. Start epochs "
-    "are one a seed, in parentheses where EPI stayed silent, PruneTrain's the first removal, a dash where nothing went.",
+    "Means over seeds ± half the 95 % interval, all but the multiply-accumulates of one image in percent. PruneTrain "
+    "starts in the epoch of its first removal.",
 )
 
 # %% [markdown]

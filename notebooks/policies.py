@@ -172,7 +172,7 @@ figures.picked_epochs(regrets, scale.architectures[0])
 # %% tags=["hide-input"]
 figures.captioned(
     analysis.picks_table(regrets),
-    "The same for all networks, one epoch a seed, in the order of the seeds; in parentheses where EPI stayed silent.",
+    "The same for all networks, over the seeds: mean and range where EPI fired, and in how many it stayed silent.",
 )
 
 # %% [markdown]
@@ -202,15 +202,16 @@ figures.window_maps(analysis.window_table(records, scale, grid), (scale.tracking
 # ## Pruning steps
 #
 # The paper does not give $S$, in how many steps Algorithm 1 prunes. One step is one-shot pruning; between steps the
-# remaining channels are ranked again. All runs prune with the gradient criterion in the epoch that the profile names
+# remaining channels are ranked again. An epoch has at least one training step for a part: of an epoch of fewer than S
+# steps each is one, so that a higher S changes nothing. All runs prune with the gradient criterion in the epoch that the profile names
 # as reference.
 
 # %% tags=["hide-input"]
 steps = analysis.settings_table(everything, scale, "steps")
 figures.captioned(
-    steps.style.format({"macs_share": "{:.2f}"}),
-    "Test accuracy by S (± half the 95 % interval), difference to the usual S over paired seeds, and multiply-"
-    "accumulates left.",
+    steps.style.format({"MACs left": "{:.2f}"}),
+    "Test accuracy by S (± half the 95 % interval) over the seeds that have all of them, difference to the usual "
+    "S, and multiply-accumulates left, as a share.",
     index=False,
 ) if len(steps) else Markdown("*Not run at this scale.*")
 
@@ -224,9 +225,9 @@ figures.captioned(
 # %% tags=["hide-input"]
 counts = analysis.settings_table(everything, scale, "count")
 figures.captioned(
-    counts.style.format({"macs_share": "{:.2f}"}),
-    "Test accuracy by what is counted (± half the 95 % interval), difference over paired seeds, and multiply-"
-    "accumulates left. At the same ratio the two leave networks of other sizes.",
+    counts.style.format({"MACs left": "{:.2f}"}),
+    "Test accuracy by what is counted (± half the 95 % interval) over the seeds that have both, difference, and "
+    "multiply-accumulates left, as a share. At the same ratio the two leave networks of other sizes.",
     index=False,
 ) if len(counts) else Markdown("*Not run at this scale.*")
 
@@ -235,7 +236,7 @@ varied = analysis.varied_picks(everything, scale, grid)
 by_count = analysis.varied_picks_table(varied, "count")
 figures.captioned(
     by_count,
-    "Epochs in which EPI would prune with the paper's τ, one a seed; in parentheses where it stayed silent.",
+    "Epochs in which EPI would prune with the paper's τ, over the seeds that have both.",
 ) if len(by_count) else Markdown("*Not run at this scale.*")
 
 # %% [markdown]

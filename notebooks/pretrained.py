@@ -97,8 +97,7 @@ display(
 figures.captioned(
     analysis.spent_table(compared),
     "What the whole training took, the dense one before finetuning included: epochs, minutes (one thread), and "
-    "multiply-accumulates in units of one dense run; means over seeds ± half the 95 % interval. Last, the pruning epoch "
-    "of each seed, in parentheses where EPI stayed silent.",
+    "multiply-accumulates in units of one dense run; means over seeds ± half the 95 % interval. Last, the pruning epochs.",
 )
 
 # %% tags=["hide-input"]

@@ -127,7 +127,7 @@ picks = analysis.varied_picks(everything, scale, scale.preset(preset).sweep)
 sliced = analysis.varied_picks_table(picks, "slices")
 figures.captioned(
     sliced,
-    "Passes over the data before EPI (paper's τ) prunes, one a seed, in parentheses where it stayed silent; and the "
+    "Epochs of the schedule before EPI (paper's τ) prunes, in parentheses where it stayed silent; and the "
     "regret in points of the sweep's runs that prune then, linear between the epochs that were run, with its 95 % "
     "interval over seeds.",
 ) if len(sliced) else Markdown("*Not run at this scale.*")

@@ -63,8 +63,7 @@ figures.speed_and_accuracy(runs, dense.values(), main)
 figures.captioned(
     analysis.speedup_table(runs),
     "Means over seeds ± half the 95 % interval. Multiply-accumulates and measured step as shares of the dense "
-    "network's; pruning epochs one a seed, in parentheses where EPI stayed silent and the run counts at the "
-    "pre-defined epoch.",
+    "network's. Where EPI stays silent the run counts at the pre-defined epoch.",
 )
 
 # %% [markdown]

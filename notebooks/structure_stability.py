@@ -237,7 +237,7 @@ figures.captioned(
 choices = analysis.epi_epochs(dense, scale)
 figures.captioned(
     choices.pivot(index=["architecture", "criterion", "threshold"], columns="ratio", values="epochs"),
-    "Epochs in which EPI would have pruned, one a seed; a dash where it did not trigger in time.",
+    "Epochs in which EPI would have pruned: mean and range over the seeds in which it triggered in time.",
 )
 
 # %% [markdown]

@@ -43,5 +43,13 @@ def test_parts_of_sentences() -> None:
     assert wording.percent(0.5) == "50 %"
 
 
+def test_epochs_of_few_seeds_are_told_each_and_of_many_as_mean_and_range() -> None:
+    few = [(12, True), (None, None), (30, False), (float("nan"), None), (2.5, None)]
+    assert wording.epochs(few) == "12, –, (30), –, 2.5"
+    assert wording.epochs([*few, (14, True)]) == "10 (2.5 to 14), silent in 1, none in 2"
+    assert wording.epochs([(0, None)] * 6) == "0"
+    assert wording.epochs([(30, False)] * 6) == "silent in 6"
+
+
 def test_the_brackets_of_an_interval_do_not_break() -> None:
     assert wording.amount(interval([1.0, 1.0])) == "1.0 points [1.0,\N{NO-BREAK SPACE}1.0]"

@@ -1,10 +1,13 @@
 """Sentences with a number in them: what differs from what, by how much, and how sure that is."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
 from pat.study.analysis.intervals import Interval, interval
 
+_FEW = 5
+"""So many epochs are told one by one."""
 NOT_RUN = "The store has no runs that this chapter's finding could be drawn from."
 
 
@@ -33,6 +36,32 @@ def amount(found: Interval, unit: str = " points", digits: int = 1) -> str:
     """``1.2 points [0.4, 2.0]``, with a real minus, none before a zero, and brackets that do not break."""
     text = re.sub(r"-(?=0(\.0*)?(?![.\d]))", "", found.text(digits, unit))
     return text.replace("-", "−").replace(", ", ",\N{NO-BREAK SPACE}")
+
+
+def epochs(found: Iterable[tuple[float | None, bool | None]]) -> str:
+    """Epochs over some seeds: each of a few, mean and range of many.
+
+    Args:
+        found: by seed an epoch (None or NaN: nothing was pruned), and whether EPI fired (None: not asked);
+            where it stayed silent the epoch is the pre-defined one.
+
+    Returns:
+        Of a few seeds ``12, –, (30)``, of many ``17 (14 to 21), silent in 3``; the silent ones are not in
+        the mean.
+    """
+    own = [(math.nan if epoch is None else epoch, fired is not False) for epoch, fired in found]
+    if len(own) <= _FEW:
+        texts = ["–" if math.isnan(e) else f"{e:g}" if fired else f"({e:g})" for e, fired in own]
+        return ", ".join(texts)
+    known = [epoch for epoch, fired in own if fired and not math.isnan(epoch)]
+    low, high = min(known, default=0), max(known, default=0)
+    text = f"{low:g}" if low == high else f"{sum(known) / len(known):.0f} ({low:g} to {high:g})"
+    parts = [text] if known else []
+    if silent := sum(not fired for _, fired in own):
+        parts.append(f"silent in {silent}")
+    if none := sum(fired and math.isnan(epoch) for epoch, fired in own):
+        parts.append(f"none in {none}")
+    return ", ".join(parts)
 
 
 def seeds(samples: Iterable[Sequence[int] | Iterable[int]]) -> str:

@@ -18,13 +18,13 @@ from pat.study.analysis.runs import by_epoch, paired_difference, summary
 from pat.study.analysis.stability import (
     epi_against_ratio,
     epi_epoch,
-    epi_epochs,
     one_shot_similarity,
     stability_table,
     structures,
 )
 from pat.study.experiments.oracle_sweep.figures import accuracy_by_epoch, hover_accuracy
 from pat.study.experiments.oracle_sweep.tables import contrasts, early_and_late, oracle
+from pat.study.experiments.stability.triggers import epi_epochs
 from pat.study.plan.profile import Contrast, load_profile
 from pat.study.plan.spec import Tracking
 from pat.study.store.record import Epoch, Record, Result

@@ -44,6 +44,7 @@ from pat.study.plan.settings import Window
 from pat.study.plan.spec import AtEpoch, Neurons, Pruning, Variation
 from pat.study.store.record import Record
 from pat.study.store.rows import runs_table
+from pat.study.wording import amount
 
 ACCURACIES = {0: (60.0, 60.0), 4: (72.0, 72.0), 8: (80.0, 80.0)}  # at 2: 66, at 5: 74, at 7: 78
 BY_UNIT = Neurons(count="unit")
@@ -175,15 +176,16 @@ def test_settings_are_compared_over_paired_seeds() -> None:
     rows = settings_table([*records, *records, *alone, by_unit, *others], profile(), "steps").to_dict(
         "records"
     )
-    assert [row.pop("macs_share") for row in rows] == pytest.approx([0.4, 0.4])
+    assert [row.pop("MACs left") for row in rows] == pytest.approx([0.4, 0.4])
     assert rows == [
         {
-            "network": FIRST, "pruning": "gradient 50 %", "epoch": 4, "steps": 1,
-            "accuracy": interval([70.0, 72.0]).plus_minus(), "difference": interval([-10.0, -9.0]).text(),
+            "network": FIRST, "pruning": "gradient 50 %", "epoch": 4, "steps": 1, "seeds": 2,
+            "accuracy": interval([70.0, 72.0]).plus_minus(),
+            "difference": amount(interval([-10.0, -9.0]), ""),
         },
         {
-            "network": FIRST, "pruning": "gradient 50 %", "epoch": 4, "steps": 30,
-            "accuracy": interval([80.0, 81.0, 82.0]).plus_minus(), "difference": "",
+            "network": FIRST, "pruning": "gradient 50 %", "epoch": 4, "steps": 30, "seeds": 2,
+            "accuracy": interval([80.0, 81.0]).plus_minus(), "difference": "",
         },
     ]  # fmt: skip
 
@@ -195,7 +197,7 @@ def test_the_neuron_count_is_a_setting_too_and_failed_runs_are_missing() -> None
     )
     assert found[["count", "accuracy", "difference"]].to_numpy().tolist() == [
         ["filter", "80.0", ""],
-        ["unit", "75.0", "-5.0 (one value)"],
+        ["unit", "75.0", "−5.0 (one value)"],
     ]
     assert settings_table([run(of, 4, 80.0)], profile(), "count").empty
     assert settings_table([], profile(), "steps").empty
@@ -216,7 +218,7 @@ def test_virtual_epochs_are_mapped_back_to_passes() -> None:
     records = [*sweep_of(of, ACCURACIES), sliced(twice), unit, *other]
     picks = varied_picks([*records, *records], profile(block()))
     rows = picks.set_index(["count", "slices"])
-    assert rows["passes"].to_dict() == {("filter", 1): 5, ("filter", 2): 2.5, ("unit", 1): 4}
+    assert rows["epoch"].to_dict() == {("filter", 1): 5, ("filter", 2): 2.5, ("unit", 1): 4}
     assert rows["triggered"].to_dict() == {("filter", 1): True, ("filter", 2): True, ("unit", 1): False}
     assert rows.loc[("filter", 1), "regret"] == 6.0
     assert rows.loc[("filter", 2), "regret"] == 80 - (60 + 2.5 * 3)
@@ -230,10 +232,20 @@ def test_virtual_epochs_are_mapped_back_to_passes() -> None:
     assert texts == {"by filter": "5", "by unit": "(4)"}
 
 
+def test_a_profile_of_slices_counts_its_own_epochs() -> None:
+    scale = profile(block())
+    halves = scale.recipe.model_copy(update={"slices": 2})
+    record = trunk(SETTLES, recipe=halves)
+    (row,) = varied_picks(
+        sweep_of(record, ACCURACIES), scale.model_copy(update={"recipe": halves})
+    ).itertuples()
+    assert (row.epoch, row.regret) == (5, 6.0)
+
+
 def test_silence_in_virtual_epochs_counts_after_a_third_of_the_passes() -> None:
     records = [*sweep_of(trunk(SETTLES), ACCURACIES), sliced(NEVER * 2)]
     row = varied_picks(records, profile(block())).set_index("slices").loc[2]
-    assert (row["passes"], row["triggered"], row["regret"]) == (4.0, False, 8.0)
+    assert (row["epoch"], row["triggered"], row["regret"]) == (4.0, False, 8.0)
 
 
 def test_without_other_runs_there_is_nothing_to_set_beside() -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from pat.stability import EarlyPruningIndicator, similarity
-from pat.study.plan.profile import Profile
 from pat.study.store.record import Record
 from pat.study.store.rows import runs_table
 
@@ -129,29 +128,3 @@ def epi_against_ratio(stability: pd.DataFrame) -> pd.DataFrame:
             rho = ranks.corrwith(ranks.columns.to_series().rank(), axis=1)
             rows.append((architecture, criterion, seed, float(rho.mean())))
     return pd.DataFrame(rows, columns=["architecture", "criterion", "seed", "rho"])
-
-
-def epi_epochs(records: Iterable[Record], profile: Profile) -> pd.DataFrame:
-    """Where EPI would have pruned each dense run, one row per architecture, criterion and tracked ratio.
-
-    Returns:
-        Columns ``architecture``, ``criterion``, ``threshold``, ``ratio`` and ``epochs`` (text: one a seed).
-    """
-    dense = [record for record in records if record.spec.experiment == "dense"]
-    rows = []
-    for architecture in dict.fromkeys(record.spec.architecture for record in dense):
-        own = [record for record in dense if record.spec.architecture == architecture]
-        for criterion, threshold in profile.tau.items():
-            for ratio in profile.tracking.ratios:
-                settings = (criterion, ratio, threshold, profile.tracking.look_back, profile.patience)
-                found = [epi_epoch(record, *settings) for record in own]
-                rows.append(
-                    {
-                        "architecture": architecture,
-                        "criterion": criterion,
-                        "threshold": f"{threshold:g}",
-                        "ratio": f"{100 * ratio:g} %",
-                        "epochs": ", ".join("–" if epoch is None else str(epoch) for epoch in found),
-                    }
-                )
-    return pd.DataFrame(rows)

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from pat.study import wording
 from pat.study.analysis.intervals import interval
 from pat.study.experiments.in_training.runs import nearest_share, rival_differences
 from pat.study.paper.networks import LABELS
@@ -32,20 +33,20 @@ def rival_accuracies(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Indexed by network and method: means over seeds ± half the 95 % interval, accuracy in percent,
-        the others but the multiply-accumulates of one image as shares in percent; the starting epochs one a
-        seed, in parentheses where EPI stayed silent, a dash where nothing was removed.
+        the others but the multiply-accumulates of one image as shares in percent; the starting epochs
+        (:func:`~pat.study.wording.epochs`).
     """
     rows, index = [], []
     networks = list(dict.fromkeys(table["architecture"]))
     parts = [part for _, part in table.groupby(_KEYS, dropna=False)]
     for runs in sorted(parts, key=lambda part: _place(part, networks)):
         own = runs.sort_values("seed")
-        starts = [_start(*pair) for pair in zip(own["start"], own["triggered"], strict=True)]
+        starts = wording.epochs(zip(own["start"], own["triggered"], strict=True))
         cells = [
             _mean(own["test_accuracy"]),
             _mean(own["macs"] / 1e6, 2),
             _mean(100 * own["macs_share"]),
-            "" if own["method"].iloc[0] == "dense" else ", ".join(starts),
+            "" if own["method"].iloc[0] == "dense" else starts,
             *(_mean(100 * own[name]) for name in ("saving", "paper_saving", "removed", "parameters_share")),
         ]
         rows.append(cells)
@@ -114,9 +115,3 @@ def _name(runs: pd.DataFrame) -> str:
 def _mean(values: pd.Series, digits: int = 1) -> str:
     known = values.dropna()
     return "" if known.empty else interval(known).plus_minus(digits)
-
-
-def _start(epoch: float, fired: bool | None) -> str:
-    if pd.isna(epoch):
-        return "–"
-    return f"({epoch:g})" if fired is False else f"{epoch:g}"

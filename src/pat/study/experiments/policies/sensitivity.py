@@ -5,6 +5,7 @@ from typing import Literal
 
 import pandas as pd
 
+from pat.study import wording
 from pat.study.analysis.grid import Cell, cells
 from pat.study.analysis.intervals import interval
 from pat.study.analysis.picks import at_threshold, pick, picks_by_threshold, picks_of_values
@@ -93,8 +94,8 @@ def varied_picks(records: Iterable[Record], profile: Profile, preset: str = "ful
 
     Returns:
         For the sweep's criteria, ratios and seeds: columns ``criterion``, ``ratio``, ``seed``, ``count``
-        (what counts as a neuron), ``slices`` (1: whole passes), ``passes`` (over the data before pruning
-        starts), ``triggered`` and ``regret`` of the sweep's runs that prune after so many passes, linear
+        (what counts as a neuron), ``slices`` (1: whole passes), ``epoch`` (in which pruning starts, in the
+        profile's epochs), ``triggered`` and ``regret`` of the sweep's runs that prune there, linear
         between the epochs that were run (NaN where neurons are counted otherwise, because the sweep's
         networks are then others).
     """
@@ -109,11 +110,11 @@ def varied_picks(records: Iterable[Record], profile: Profile, preset: str = "ful
         for run in dense[cell.seed]:
             found = pick(run, cell.criterion, cell.ratio, threshold=tau, profile=profile)
             count, slices = run.spec.neurons.count, run.spec.recipe.slices
-            passes = found.epoch / slices
-            regret = cell.regret(passes) if count == profile.neurons.count else float("nan")
-            row = (count, slices, passes, found.triggered, regret)
+            epoch = found.epoch * profile.recipe.slices / slices
+            regret = cell.regret(epoch) if count == profile.neurons.count else float("nan")
+            row = (count, slices, epoch, found.triggered, regret)
             rows.append((cell.criterion, cell.ratio, cell.seed, *row))
-    columns = ["criterion", "ratio", "seed", "count", "slices", "passes", "triggered", "regret"]
+    columns = ["criterion", "ratio", "seed", "count", "slices", "epoch", "triggered", "regret"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -136,9 +137,9 @@ def varied_picks_table(picks: pd.DataFrame, by: Literal["count", "slices"]) -> p
         by: what to set beside each other.
 
     Returns:
-        Indexed by criterion and ratio; for each value of ``by`` the passes before pruning, one a seed (in
-        parentheses: the pre-defined epoch of a run in which EPI stayed silent), and for slices the mean
-        regret with its interval. Empty if there is one value alone.
+        Indexed by criterion and ratio; for each value of ``by`` the pruning epochs
+        (:func:`~pat.study.wording.epochs`), and for slices the mean regret with its interval. Empty
+        if there is one value alone.
     """
     usual = picks["slices"] == picks["slices"].min() if by == "count" else picks["regret"].notna()
     own = picks[usual]
@@ -150,12 +151,8 @@ def varied_picks_table(picks: pd.DataFrame, by: Literal["count", "slices"]) -> p
         row = {}
         for value in values if len(values) > 1 else ():
             at = part[part[by] == value]
-            texts = [
-                f"{passes:g}" if fired else f"({passes:g})"
-                for passes, fired in zip(at["passes"], at["triggered"], strict=True)
-            ]
             name = f"by {value}" if by == "count" else _slices(int(value))
-            row[name] = ", ".join(texts)
+            row[name] = wording.epochs(zip(at["epoch"], at["triggered"], strict=True))
             if by == "slices":
                 row[f"regret, {name}"] = interval(at["regret"]).text()
         rows.append(row)
@@ -189,9 +186,10 @@ def settings_table(records: Iterable[Record], profile: Profile, setting: Setting
         setting: ``steps`` (S of Algorithm 1) or ``count`` (what counts as a neuron).
 
     Returns:
-        One row per network, pruning, epoch and value: ``accuracy`` (test, in percent) and ``difference`` to
-        the profile's value over paired seeds, in points, as text, and ``macs_share`` (mean share of the dense
-        network's). Prunings and epochs that have the profile's value alone are left out.
+        One row per network, pruning, epoch and value, over the seeds that have all values: how many
+        ``seeds``, ``accuracy`` (test, in percent) and ``difference`` to the profile's value, in points, as
+        text, and ``MACs left`` (mean share of the dense network's). Prunings and epochs that have the
+        profile's value alone are left out.
     """
     usual = {"steps": Pruning.model_fields["steps"].default, "count": profile.neurons.count}
     kept = []
@@ -209,13 +207,19 @@ def settings_table(records: Iterable[Record], profile: Profile, setting: Setting
     table[setting] = [value for _, value in kept]
     rows = []
     for key, cell in table.groupby(["architecture", "pruning", "prune_epoch"], sort=True):
-        wide = cell.pivot(index="seed", columns=setting, values="test_accuracy")
-        for value in wide.columns if set(wide.columns) != {usual[setting]} else ():
-            paired = (wide[value] - wide[usual[setting]]).dropna() if usual[setting] in wide else ()
-            difference = interval(paired).text() if len(paired) and value != usual[setting] else ""
-            macs = float(cell.loc[cell[setting] == value, "macs_share"].mean())
-            rows.append((*key, value, interval(wide[value].dropna()).plus_minus(), difference, macs))
-    columns = ["network", "pruning", "epoch", setting, "accuracy", "difference", "macs_share"]
+        accuracy, macs = (
+            cell.pivot(index="seed", columns=setting, values=name).dropna()
+            for name in ("test_accuracy", "macs_share")
+        )
+        if accuracy.empty or set(accuracy.columns) == {usual[setting]}:
+            continue
+        for value in accuracy.columns:
+            told = ""
+            if usual[setting] in accuracy and value != usual[setting]:
+                told = wording.amount(interval(accuracy[value] - accuracy[usual[setting]]), "")
+            own = (len(accuracy), interval(accuracy[value]).plus_minus(), told, float(macs[value].mean()))
+            rows.append((*key, value, *own))
+    columns = ["network", "pruning", "epoch", setting, "seeds", "accuracy", "difference", "MACs left"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from pat.study import wording
 from pat.study.analysis.grid import cells
 from pat.study.analysis.intervals import interval
 from pat.study.analysis.picks import at_threshold, picks_of, tunable, tune
@@ -121,21 +122,22 @@ def threshold_table(records: Iterable[Record], profile: Profile, preset: str = "
 
 
 def picks_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The epochs that the oracle and EPI pick, one a seed.
+    """The epochs that the oracle and EPI pick.
 
     Args:
         table: of :func:`~pat.study.analysis.regret.regrets`.
 
     Returns:
-        Indexed by network, criterion and ratio; columns by policy. An epoch in parentheses is the pre-defined
-        one of a run in which EPI stayed silent.
+        Indexed by network, criterion and ratio; columns by policy
+        (:func:`~pat.study.wording.epochs` over the seeds).
     """
     keys = ["architecture", "criterion", "ratio"]
     chosen = table[table["policy"].isin(["oracle", "epi", "tuned"])].sort_values("seed")
-    epochs = chosen["epoch"].map("{:.0f}".format)
-    silent = chosen["triggered"] == False  # noqa: E712 - None is neither
-    chosen = chosen.assign(text=epochs.where(~silent, "(" + epochs + ")"))
-    wide = chosen.pivot_table(index=keys, columns="policy", values="text", aggfunc=", ".join)
+    texts = {
+        (*key, policy): wording.epochs(zip(own["epoch"], own["triggered"], strict=True))
+        for (*key, policy), own in chosen.groupby([*keys, "policy"])
+    }
+    wide = pd.Series(texts).rename_axis([*keys, "policy"]).unstack("policy")
     wide = wide.reindex(pd.MultiIndex.from_frame(table[keys].drop_duplicates()))
     wide = wide[[policy for policy in POLICIES if policy in wide]].fillna("")
     wide.index = pd.MultiIndex.from_tuples(

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from pat.study import wording
 from pat.study.analysis.intervals import interval
 from pat.study.experiments.pretrained.runs import METHODS, over_ratios, pretrained_differences
 from pat.study.paper.numbers import Paper
@@ -80,8 +81,7 @@ def spent_table(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Indexed by ratio and method: ``epochs``; ``minutes`` (:func:`training_seconds`) and ``dense runs``
         (multiply-accumulates of the training as a multiple of one dense run's), means over seeds ± half the
-        95 % interval; ``pruned in epoch``, one a seed, in parentheses where EPI stayed silent until its
-        fall-back epoch, a dash where a run was not pruned.
+        95 % interval; ``pruned in epoch`` (:func:`~pat.study.wording.epochs`).
     """
     rows, index = [], []
     for ratio in sorted(table["ratio"].unique()):
@@ -89,13 +89,13 @@ def spent_table(table: pd.DataFrame) -> pd.DataFrame:
             runs = table[(table["ratio"] == ratio) & (table["method"] == method)].sort_values("seed")
             if runs.empty:
                 continue
-            epochs = [_epoch(*pair) for pair in zip(runs["prune_epoch"], runs["triggered"], strict=True)]
+            epochs = wording.epochs(zip(runs["prune_epoch"], runs["triggered"], strict=True))
             rows.append(
                 {
                     "epochs": ", ".join(f"{n}" for n in sorted(runs["epochs"].unique())),
                     "minutes": interval(runs["seconds"] / 60).plus_minus(2),
                     "dense runs": _known(runs["training"]),
-                    "pruned in epoch": "after the dense run" if method == "finetuned" else ", ".join(epochs),
+                    "pruned in epoch": "after the dense run" if method == "finetuned" else epochs,
                 }
             )
             index.append((f"{100 * ratio:g} %", name))
@@ -106,9 +106,3 @@ def spent_table(table: pd.DataFrame) -> pd.DataFrame:
 def _known(values: pd.Series) -> str:
     known = values.dropna()
     return "" if known.empty else interval(known).plus_minus(2)
-
-
-def _epoch(epoch: float, fired: bool | None) -> str:
-    if pd.isna(epoch):
-        return "–"
-    return f"({epoch:g})" if fired is False else f"{epoch:g}"

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from pat.study import wording
 from pat.study.analysis.intervals import interval
 from pat.study.audit.expense import sparse_epoch, start_epoch
 from pat.study.experiments.policies.tables import POLICY_NAMES
@@ -26,8 +27,8 @@ def speedup_table(table: pd.DataFrame) -> pd.DataFrame:
         table: of :func:`~pat.study.experiments.speed.runs.speed_table`.
 
     Returns:
-        Indexed by ratio and choice (with lambda where there are several): ``pruned in`` (one epoch a seed, in
-        parentheses where EPI stayed silent), ``accuracy`` (test, percent), multiply-accumulates and measured
+        Indexed by ratio and choice (with lambda where there are several): ``pruned in``
+        (:func:`~pat.study.wording.epochs`), ``accuracy`` (test, percent), multiply-accumulates and measured
         step as shares of the dense network's, ``speed-up`` (the step's inverse), ``runs``, ``collapsed``.
     """
     rows, index = [], []
@@ -35,9 +36,7 @@ def speedup_table(table: pd.DataFrame) -> pd.DataFrame:
     for (ratio, choice, weight), runs in _groups(table):
         rows.append(
             {
-                "pruned in": ", ".join(
-                    _epoch(*p) for p in zip(runs["prune_epoch"], runs["triggered"], strict=True)
-                ),
+                "pruned in": wording.epochs(zip(runs["prune_epoch"], runs["triggered"], strict=True)),
                 "accuracy": _mean(runs["test_accuracy"], 1),
                 "multiply-accumulates": _mean(runs["macs_share"], 3),
                 "step": _mean(runs["step_share"], 3),

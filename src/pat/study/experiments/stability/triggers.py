@@ -7,6 +7,7 @@ from itertools import pairwise
 import pandas as pd
 
 from pat.criteria import Criterion
+from pat.study import wording
 from pat.study.analysis.grid import Cell, accuracy_at, cells, dense_runs
 from pat.study.analysis.intervals import interval
 from pat.study.analysis.picks import (
@@ -18,7 +19,7 @@ from pat.study.analysis.picks import (
     scores_by_threshold,
 )
 from pat.study.analysis.regret import by_seed
-from pat.study.analysis.stability import MEASURES
+from pat.study.analysis.stability import MEASURES, epi_epoch
 from pat.study.experiments.stability.signals import rule_picks, rules, signal_table
 from pat.study.plan.profile import Profile
 from pat.study.store.record import Record
@@ -239,3 +240,30 @@ def widest_gaps(profile: Profile, preset: str) -> dict[str, int]:
         name: max((b - a for a, b in pairwise(sorted(grid))), default=profile.recipe.epochs)
         for name, grid in epochs.items()
     }
+
+
+def epi_epochs(records: Iterable[Record], profile: Profile) -> pd.DataFrame:
+    """Where EPI would have pruned each dense run, one row per architecture, criterion and tracked ratio.
+
+    Returns:
+        Columns ``architecture``, ``criterion``, ``threshold``, ``ratio`` and ``epochs``
+        (:func:`~pat.study.wording.epochs` over the seeds).
+    """
+    dense = [record for record in records if record.spec.experiment == "dense"]
+    rows = []
+    for architecture in dict.fromkeys(record.spec.architecture for record in dense):
+        own = [record for record in dense if record.spec.architecture == architecture]
+        for criterion, threshold in profile.tau.items():
+            for ratio in profile.tracking.ratios:
+                settings = (criterion, ratio, threshold, profile.tracking.look_back, profile.patience)
+                found = [epi_epoch(record, *settings) for record in own]
+                rows.append(
+                    {
+                        "architecture": architecture,
+                        "criterion": criterion,
+                        "threshold": f"{threshold:g}",
+                        "ratio": f"{100 * ratio:g} %",
+                        "epochs": wording.epochs((epoch, None) for epoch in found),
+                    }
+                )
+    return pd.DataFrame(rows)
