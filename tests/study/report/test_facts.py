@@ -21,7 +21,8 @@ from pat.study.claims.verdicts import Study, decide
 from pat.study.experiments.evidence import Evidence
 from pat.study.plan.profile import Profile, load_profile
 from pat.study.report.facts import EVIDENCE, FIGURE, OUTPUT, facts, gather, main
-from pat.study.report.pages.verdicts import about, counted, evidence_page, lead
+from pat.study.report.pages.cards import lead
+from pat.study.report.pages.verdicts import about, counted, evidence_page
 from pat.study.store import Published, Store
 from pat.study.store.publishing import publish
 from pat.study.store.record import Record, claims_checksum
@@ -148,21 +149,19 @@ def test_what_held_and_what_did_not_is_said_first(claims: Claims) -> None:
         "Of 2 claims tested at this scale, 1 are reproduced, 0 partly, 1 not, and 0 are undecided; "
         "1 not run, 1 not tested."
     )
-    cards = re.findall(
-        r"\{grid-item-card\} (.+)\n:class-card: (\S+)\n\n((?:.+\n)+?)::::", lead(found.verdicts)
-    )
+    cards = re.findall(r"\{grid-item-card\} (.+)\n:class-card: (\S+)\n\n((?:.+\n)+?)::::", lead(found))
     assert cards == [
         ("Reproduced: 1", "reproduced", "- Later is better. (bottleneck)\n"),
         ("Not reproduced: 1", "not-reproduced", "- Later is worse. (bottleneck)\n"),
     ]
-    assert lead(found.verdicts).count("Not run at this scale: ") == 1
+    assert lead(found).count("Not run at this scale: ") == 1
 
 
 def test_undecided_claims_say_what_their_intervals_alone_would(claims: Claims, book: Path) -> None:
     strict = claims.model_copy(update={"level": 1e-9})
     own = runs({0: (60.0, 61.0), 2: (70.0, 71.1)}) + runs({0: (60.0, 61.0), 2: (71.0, 72.1)}, ratio=0.3)
     found = study(strict, own)
-    text = lead(found.verdicts)
+    text = lead(found)
     assert "Undecided: 2" in text
     assert "All parts would hold by their own 95 % intervals (1):\n\n- Later is better. (bottleneck)" in text
     assert "All would fail by their own 95 % intervals (1):\n\n- Later is worse. (bottleneck)" in text
@@ -171,9 +170,8 @@ def test_undecided_claims_say_what_their_intervals_alone_would(claims: Claims, b
     assert first[3].endswith("<br>[uncorrected: reproduced]{.where}")
     assert second[3].endswith("<br>[uncorrected: not reproduced]{.where}")
     wide = runs({0: (60.0, 61.0), 2: (70.0, 10.0)})
-    assert "Without a clear side (2):\n\n- Later is better. (bottleneck)" in lead(
-        study(claims, wide).verdicts
-    )
+    text = lead(study(claims, wide))
+    assert "With at least one part that has no clear side (2):\n\n- Later is better. (bottleneck)" in text
 
 
 def test_a_row_a_claim(claims: Claims, book: Path) -> None:

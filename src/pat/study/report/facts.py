@@ -18,6 +18,7 @@ from pat.study.plan.profile import Profile, load_profile
 from pat.study.report import supply
 from pat.study.report.pages import (
     benchmarks,
+    cards,
     deciding,
     discussion,
     front,
@@ -132,7 +133,7 @@ def _summary(study: Study) -> str:
 
 
 def _lead(study: Study) -> str:
-    return "\n\n".join(filter(None, [_summary(study), verdicts.lead(study.verdicts), _window(study)]))
+    return "\n\n".join(filter(None, [_summary(study), cards.lead(study), _window(study)]))
 
 
 def _window(study: Study) -> str:

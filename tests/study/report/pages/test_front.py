@@ -4,14 +4,16 @@ import re
 
 import pytest
 from test_facts import book, claims, records, study
-from test_policies import SETTLES, block, profile, run, sweep_of, trunk
+from test_policies import NEVER, SETTLES, block, profile, run, sweep_of, trunk
 from test_statistics import PROFILE
 from test_wording import spaced
 
-from pat.study.claims.claims import Claims
+from pat.study.claims.claims import Claims, Part
+from pat.study.paper.numbers import Paper
 from pat.study.plan.settings import Experiments
+from pat.study.report.pages.cards import CENTRAL, central
 from pat.study.report.pages.front import abstract, forest, standardised
-from pat.study.report.pages.verdicts import CENTRAL
+from pat.study.report.pages.verdicts import table
 
 __all__ = ["book", "claims"]  # fixtures
 
@@ -42,9 +44,37 @@ def test_the_abstract_begins_with_the_central_claim_and_names_the_primary_ones_o
     many = claims.model_copy(update={"claims": tuple(several)})
     bullets = abstract([study(many, records())]).split("\n\n- ")[1].split("\n- ")
     assert spaced(bullets[0]).startswith(
-        "**The central claim.** Later is better. Here: **reproduced**. Measured: "
+        "**The central claim.** Later is better. Here: **reproduced**. Measured: gradient 50 % 10.0"
     )
     assert bullets[1] == "**Reproduced**: *Primary*; and 3 secondary claims."
+
+
+def test_the_central_claim_tells_what_the_two_policies_lose_and_where_epi_was_silent(
+    claims: Claims,
+) -> None:
+    scale = profile(block(seeds=(0, 1))).model_copy(
+        update={"experiments": {"full": Experiments(sweep="full")}}
+    )
+    asked = {"network": "bottleneck", "criterion": "gradient", "ratios": [0.5]}
+    part = Part(
+        name="gradient 50 %", statistic="regret_margin", unit="points", greater=0,
+        arguments={**asked, "policy": "epi", "share": 0.25, "of": "init"},
+    )  # fmt: skip
+    claim = claims.claims[0].model_copy(update={"id": CENTRAL, "parts": (part,)})
+    own = [
+        record
+        for seed, counts in enumerate((SETTLES, NEVER))
+        for record in [
+            *sweep_of(trunk(counts, seed=seed), {0: (60.0, 60.0), 4: (80.0 + seed, 80.0), 8: (70.0, 70.0)}),
+            run(trunk(counts, seed=seed), 5, 78.0),
+        ]
+    ]
+    found = study(claims.model_copy(update={"claims": (claim,)}), own, scale)
+    (text,) = central(found)
+    assert "EPI loses 1.0 points [−11.7, 13.7] against the oracle" in spaced(text)
+    assert "where initialisation loses 20.5 [14.1, 26.9] and 25 % of that was allowed." in spaced(text)
+    shown = table(found, claims, Paper.read(), lambda name: name)
+    assert "(EPI silent in 1 of 2 runs, which count at the pre-defined epoch)" in shown
 
 
 def test_the_abstract_ends_with_what_to_do(claims: Claims) -> None:
@@ -69,13 +99,13 @@ def test_the_abstract_ends_with_what_to_do(claims: Claims) -> None:
 
 def test_a_claim_with_runs_has_a_track_for_each_scale(claims: Claims) -> None:
     own = study(claims, records())
-    table = forest([own, own])
-    rows = re.findall(r"<tr><td>(.*?)</td>(.*?)</tr>", table)
+    tracks = forest([own, own])
+    rows = re.findall(r"<tr><td>(.*?)</td>(.*?)</tr>", tracks)
     assert [name for name, _ in rows] == ["Later is better.", "Later is worse."]
     for _, cells in rows:
         assert cells.count('class="track" role="img" aria-label="gradient 50 %: 10.0') == 2
-    assert table.count('evidence.html#evidence-smoke-later"') == 2
-    assert "\n\n" not in table  # Markdown ends a block of HTML there
+    assert tracks.count('evidence.html#evidence-smoke-later"') == 2
+    assert "\n\n" not in tracks  # Markdown ends a block of HTML there
 
 
 def test_marks_lie_on_the_side_where_a_part_holds(claims: Claims) -> None:

@@ -54,10 +54,9 @@ def _tells(claims: Claims, study: Study) -> str:
         resolvable(range(n), claims.strictest(family)) / stdev(range(n)) for family in get_args(Family)
     )
     return (
-        f"With {many(n, 'seed')} ({study.profile.name}) a part is decided about nine times in ten at the "
-        f"level that a primary claim needs, whatever becomes of the others, if its mean lies {primary:.1f} "
-        "standard deviations of its values from the bound; at that of a secondary one, if half of those are "
-        f"decided, at {secondary:.1f}. A claim of several parts needs more."
+        f"With {many(n, 'seed')} ({study.profile.name}) a part is decided nine times in ten if its mean lies "
+        f"{primary:.1f} standard deviations over the seeds from the bound (primary claims), or "
+        f"{secondary:.1f} (secondary ones, if half of them are decided). A claim of several parts needs more."
     )
 
 

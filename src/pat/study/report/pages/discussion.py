@@ -8,15 +8,16 @@ from typing import Any
 import pandas as pd
 
 from pat.study import audit, wording
-from pat.study.analysis.intervals import interval
+from pat.study.analysis.intervals import Interval, interval
 from pat.study.analysis.regret import by_seed
 from pat.study.analysis.stability import one_shot_similarity
 from pat.study.claims.verdicts import Study
 from pat.study.experiments.oracle_sweep.statistics import accuracy_share
 from pat.study.experiments.policies.finding import WORDS
-from pat.study.experiments.policies.statistics import Policy
 
 NONE = "No scale has the runs for this."
+_MANY = 3
+"""So many pairs of network and criterion are no longer named."""
 
 
 def facts(studies: Sequence[Study], book: Path) -> dict[str, Any]:
@@ -110,25 +111,28 @@ def _watched(studies: Sequence[Study]) -> list[dict[str, str]]:
     ]
 
 
-def _means(table: pd.DataFrame) -> pd.DataFrame:
-    """Indexed by network and criterion, a column a policy: mean regret over the seeds."""
-    return table.pivot_table(index=["architecture", "criterion"], columns="policy", values="regret")
+def _less(part: pd.DataFrame) -> Interval:
+    """EPI's regret less a fixed third's, over the seeds of one network and criterion."""
+    wide = part.pivot(index="seed", columns="policy", values="regret")
+    return interval((wide["epi"] - wide["predefined"]).dropna())
 
 
 def _rules(study: Study, table: pd.DataFrame) -> str:
-    means = _means(table)
-    best = Counter(means.idxmin(axis=1))
-    lower = int((means["predefined"] < means["epi"]).sum())
-    worst = Counter(means.idxmax(axis=1))
+    """Where EPI is better than the rule that looks at nothing, where worse, and where neither is seen."""
+    better: list[str] = []
+    worse: list[str] = []
+    neither: list[str] = []
+    for (network, criterion), part in table.groupby(["architecture", "criterion"], sort=False):
+        found = _less(part)
+        low, high = (found.mean if end is None else end for end in (found.low, found.high))
+        kind = better if high < 0 else worse if low > 0 else neither
+        kind.append(f"`{network}` by {criterion}")
+    seen = f"the other {len(neither)} pairs" if len(neither) >= _MANY else " and ".join(neither)
     return (
-        f"**{study.profile.title}** ({wording.seeds([table['seed']])}): of {len(means)} pairs of network and "
-        f"criterion the lowest mean regret is that of {_told(best)}, the highest that of {_told(worst)}. A "
-        f"fixed third of the schedule is lower than EPI in {lower}."
+        f"**{study.profile.title}** ({wording.seeds([table['seed']])}, 95 % intervals of the paired "
+        f"difference): EPI loses less than a fixed third on {wording.listed(better or ['no pair'])}, more on "
+        f"{wording.listed(worse or ['none'])}" + (f"; no difference is seen on {seen}." if neither else ".")
     )
-
-
-def _told(counts: "Counter[Policy]") -> str:
-    return wording.listed([f"{WORDS[policy]} in {n}" for policy, n in counts.most_common()])
 
 
 def _rows(study: Study, table: pd.DataFrame) -> list[dict[str, str]]:
@@ -140,9 +144,8 @@ def _rows(study: Study, table: pd.DataFrame) -> list[dict[str, str]]:
             )
             for policy, words in WORDS.items()
         }
-        rows.append(
-            {"Scale": study.profile.name, "Network": str(network), "Criterion": str(criterion)} | cells
-        )
+        named = {"Scale": study.profile.name, "Network": str(network), "Criterion": str(criterion)}
+        rows.append(named | cells | {"EPI's less a third's": wording.amount(_less(part), "")})
     return rows
 
 

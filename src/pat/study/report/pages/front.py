@@ -27,7 +27,9 @@ from pat.study.claims.verdicts import (
 )
 from pat.study.experiments.policies.figures import moments
 from pat.study.experiments.policies.finding import WORDS, regrets
-from pat.study.report.pages.verdicts import CENTRAL, about, central, label, measured, needed, seeds
+from pat.study.experiments.speed.statistics import training_saving
+from pat.study.report.pages.cards import CENTRAL, central
+from pat.study.report.pages.verdicts import about, label, measured, needed, seeds
 from pat.study.store.rows import runs_table
 from pat.study.style import style
 
@@ -45,7 +47,7 @@ def abstract(studies: Sequence[Study]) -> str:
     texts = [
         text if len(studies) == 1 else f"{text.removesuffix('.')} (on {study.profile.name})."
         for study in studies
-        for text in central(study.verdicts)
+        for text in central(study)
     ]
     for verdict, words in (
         (REPRODUCED, "Reproduced"),
@@ -55,14 +57,16 @@ def abstract(studies: Sequence[Study]) -> str:
         texts += _alike(studies, verdict, words)
     texts += [_undecided(study) for study in studies if count(study.verdicts)[OPEN]]
     texts += [text for study in studies if (text := _costs(study))]
+    texts += [text for study in studies if (text := _saved(study))]
     texts += [text for study in studies if (text := _advice(study))]
     bullets = "\n".join(f"- {text}" for text in texts)
     return f"The paper's claims were held against runs on {sizes}.\n\n{bullets}"
 
 
 def _size(study: Study) -> str:
-    runs = len(study.evidence.records)
-    return f"{study.profile.recipe.epochs} epochs, {seeds(study)} seeds, {runs:,} runs"
+    runs, recipe = len(study.evidence.records), study.profile.recipe
+    part = f" of 1/{recipe.slices} of the images each" if recipe.slices > 1 else ""
+    return f"{recipe.epochs} epochs{part}, {seeds(study)} seeds, {runs:,} runs"
 
 
 def _alike(studies: Sequence[Study], verdict: str, words: str) -> list[str]:
@@ -124,6 +128,17 @@ def _costs(study: Study) -> str:
         f"{WORDS[policy]} {wording.amount(interval(own.values()), '')}" for policy, own in found.items()
     )
     return f"Points **lost against the oracle** on {study.profile.name}, gradient criterion: {lost}."
+
+
+def _saved(study: Study) -> str:
+    """What EPI saves of the training at half of the filters, by work and by time."""
+    told = [
+        f"{wording.amount(interval(100 * value for value in own.values()), ' %', 0)} of {what}"
+        for by, what in (("macs", "its multiply-accumulates"), ("steps", "its time by measured steps"))
+        if (own := training_saving(study.evidence, 0.5, by).values)
+    ]
+    where = f"on {study.profile.name}, half of the filters by the gradient criterion"
+    return f"EPI **saves of the training** {where}: {wording.listed(told)}." if told else ""
 
 
 def _advice(study: Study) -> str:

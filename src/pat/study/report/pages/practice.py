@@ -45,11 +45,14 @@ def _rows(study: Study, table: pd.DataFrame) -> list[dict[str, str]]:
             {
                 "Scale": study.profile.name,
                 "Pruned": wording.percent(float(str(ratio))),
-                "Seeds": str(part["seed"].nunique()),
+                "EPI fires": f"{(part['triggered'] == True).sum()} of {len(part)}",  # noqa: E712 - or None
                 "Points of accuracy lost": _cell(part["lost"], 1),
                 "Multiply-accumulates left, %": _cell(100 * part["macs_share"], 0),
                 "Measured step, % of the dense one": _cell(100 * part["step_share"], 0),
-                "Saved of the training, %": _cell(100 * (1 - part["training_share"]), 0),
+                "Saved of the training: multiply-accumulates, %": _cell(
+                    100 * (1 - part["training_share"]), 0
+                ),
+                "Time, %": _cell(100 * (1 - part["step_training_share"]), 0),
             }
         )
     return rows
@@ -62,18 +65,23 @@ def _cell(values: "pd.Series[float]", digits: int) -> str:
 
 def _slower(study: Study, table: pd.DataFrame) -> str:
     """The ratios at which the step's interval is not all under the dense step."""
-    found, measured = [], False
+    slower: list[str] = []
+    equal: list[str] = []
+    measured = False
     for ratio, part in table.groupby("ratio"):
         shares = part["step_share"].dropna()
         if shares.empty:
             continue
         measured = True
         step = interval(shares)
-        if (step.mean if step.high is None else step.high) >= 1:
-            found.append(wording.percent(float(str(ratio))))
+        low, high = (step.mean if end is None else end for end in (step.low, step.high))
+        if high >= 1:
+            (slower if low > 1 else equal).append(wording.percent(float(str(ratio))))
     if not measured:
         return ""
     hardware = speeds_of(study.evidence.store.root, study.profile.recorded, study.evidence.records)
     where = f", measured on {hardware.hardware}" if hardware else ""
-    said = f"no faster than the dense one at {wording.listed(found)}" if found else "faster at every ratio"
+    texts = [f"slower than the dense one at {wording.listed(slower)}"] if slower else []
+    texts += [f"no faster than the dense one at {wording.listed(equal)}"] if equal else []
+    said = wording.listed(texts) if texts else "faster than the dense one at every ratio"
     return f"**{study.profile.title}**{where}: a step of the pruned network is {said}."

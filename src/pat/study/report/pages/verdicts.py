@@ -7,6 +7,8 @@ from collections.abc import Set as AbstractSet
 from math import isfinite
 from pathlib import Path
 
+import pandas as pd
+
 from pat.study.claims.claims import Claim, Claims, Family, Part
 from pat.study.claims.statistics import STATISTICS
 from pat.study.claims.verdicts import (
@@ -25,15 +27,12 @@ from pat.study.claims.verdicts import (
 from pat.study.paper.numbers import Paper
 from pat.study.wording import amount, many
 
-CENTRAL = "epi-is-the-oracle"
-"""Id of the claim that the paper stands on."""
-
 Link = Callable[[str], str]
 """A chapter's name in, its title out, as a link if the book has it."""
 
 _REGRETS = ("policy_regret", "regret_difference")
-_MANY = 1000
-_DIGITS = {"points": 1, "of dense": 2, "": 2}
+_HUNDRED, _MANY = 100, 1000
+_DIGITS = {"points": 1, "of dense": 2, "": 3}
 
 
 def seeds(study: Study) -> int:
@@ -75,68 +74,6 @@ def counted(verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def lead(verdicts: Sequence[Verdict]) -> str:
-    """What held and what did not, to be read in a minute: the central claim, and a card a verdict."""
-    cards = []
-    for verdict in (REPRODUCED, PARTLY, NOT, OPEN):
-        own = [item for item in verdicts if item.verdict == verdict]
-        if own:
-            text = _undecided(own) if verdict == OPEN else _bullets(own)
-            title = f"{word(verdict).capitalize()}: {len(own)}"
-            width = ":columns: 12\n" if verdict == OPEN else ""  # the longest list
-            cards.append(
-                f"::::{{grid-item-card}} {title}\n{width}:class-card: {_css(verdict)}\n\n{text}\n::::"
-            )
-    texts = central(verdicts)
-    if cards:
-        grid = [":::::{grid} 1 1 2 2", ":gutter: 3", ":class-container: lead", "", *cards, ":::::"]
-        texts.append("\n".join(grid))
-    if rest := [item for item in verdicts if item.verdict == NOT_RUN]:
-        texts.append("Not run at this scale: " + " ".join(item.claim.claim for item in rest))
-    return "\n\n".join(texts)
-
-
-def central(verdicts: Sequence[Verdict]) -> list[str]:
-    """The paper's main claim, with what was measured of it; nothing where it was not."""
-    return [
-        f"**The central claim.** {item.claim.claim} Here: **{word(item.verdict)}**. Measured: "
-        + "; ".join(
-            f"{finding.part.name} {measured(finding)}, claimed {_rule(finding.part)}"
-            for finding in item.findings
-            if finding.interval is not None
-        )
-        + "."
-        for item in verdicts
-        if item.claim.id == CENTRAL and item.verdict in DECIDED
-    ]
-
-
-def _bullets(verdicts: Sequence[Verdict]) -> str:
-    return "\n".join(f"- {item.claim.claim}{_networks(item)}" for item in verdicts)
-
-
-def _networks(verdict: Verdict) -> str:
-    """The networks that a claim was held against, where its parts name them."""
-    named = [str(part.arguments["network"]) for part in verdict.claim.parts if "network" in part.arguments]
-    return f" ({', '.join(dict.fromkeys(named))})" if named else ""
-
-
-def _undecided(verdicts: Sequence[Verdict]) -> str:
-    """Claims that are open, by what their parts' own intervals would say."""
-    texts = []
-    for verdict, words in (
-        (REPRODUCED, "all parts would hold"),
-        (PARTLY, "some would hold, some fail"),
-        (NOT, "all would fail"),
-    ):
-        own = [item for item in verdicts if item.uncorrected == verdict]
-        if own:
-            texts.append(f"{words.capitalize()} by their own 95 % intervals ({len(own)}):\n\n{_bullets(own)}")
-    rest = [item for item in verdicts if item.uncorrected == OPEN]
-    texts += [f"Without a clear side ({len(rest)}):\n\n{_bullets(rest)}"] if rest else []
-    return "\n\n".join(texts)
-
-
 def table(study: Study, claims: Claims, paper: Paper, chapter: Link, *, all_claims: bool = True) -> str:
     """The table of verdicts, one row a claim, in a division that the book's script adds filters to.
 
@@ -168,7 +105,7 @@ def _row(
     where = f"{claim.where}; {claim.family}" if claims.corrected == "claims" and claim.parts else claim.where
     numbers = [f"{label}: {paper.number(path).value:g}" for label, path in claim.paper.items()]
     parts = [
-        _part(finding, label(name, claim, number), collapsed)
+        _part(finding, label(name, claim, number), study, collapsed)
         for number, finding in enumerate(verdict.findings, 1)
     ]
     return [
@@ -190,7 +127,8 @@ def _open(verdict: Verdict) -> str:
 
 def about(seeds: float) -> str:
     """``about 30``, or that it is out of reach: an estimate from a mean near its bound tells no more."""
-    return f"about {seeds:,.0f}" if seeds <= _MANY else f"more than {_MANY:,}"
+    rounded = seeds if seeds < _HUNDRED else round(seeds, -2)
+    return f"about {rounded:,.0f}" if seeds <= _MANY else f"more than {_MANY:,}"
 
 
 def _alone(verdict: Verdict) -> str:
@@ -199,14 +137,14 @@ def _alone(verdict: Verdict) -> str:
     return f"[uncorrected: {verdict.uncorrected}]{{.where}}" if clear else ""
 
 
-def _part(finding: Finding, place: str, collapsed: AbstractSet[str]) -> str:
+def _part(finding: Finding, place: str, study: Study, collapsed: AbstractSet[str]) -> str:
     name, found = finding.part.name, finding.interval
     if found is None:
         return f"{name}: not run"
     quoted = f"{{ref}}`{measured(finding)} <{place}>`"
     return (
-        f"{name}: {quoted}, n = {found.n}{_fallen(finding, collapsed)}; claimed {_rule(finding.part)}: "
-        f"{_outcome(finding)}"
+        f"{name}: {quoted}, n = {found.n}{_fallen(finding, collapsed)}{_silent(finding, study)}; "
+        f"claimed {rule(finding.part)}: {_outcome(finding)}"
     )
 
 
@@ -215,6 +153,23 @@ def _fallen(finding: Finding, collapsed: AbstractSet[str]) -> str:
     behind = {run_id for ids in finding.sample.records.values() for run_id in ids}
     fallen = len(behind & collapsed)
     return f" ({fallen} of the {len(behind)} runs behind it collapsed)" if fallen else ""
+
+
+def _silent(finding: Finding, study: Study) -> str:
+    """In how many of the runs that EPI was asked about it did not fire."""
+    asked, table = finding.part.arguments, study.evidence.regrets
+    if "epi" not in asked.values() or "network" not in asked:
+        return ""
+    named = {"architecture": study.evidence.architecture(asked["network"]), "criterion": asked["criterion"]}
+    own = table[(table[list(named)] == pd.Series(named)).all(axis=1) & (table["policy"] == "epi")]
+    if ratios := asked.get("ratios"):
+        own = own[own["ratio"].isin(ratios)]
+    silent = sum(own["triggered"] == False)  # noqa: E712 - of objects
+    return (
+        f" (EPI silent in {silent} of {len(own)} runs, which count at the pre-defined epoch)"
+        if silent
+        else ""
+    )
 
 
 def evidence_page(study: Study, claims: Claims, book: Path) -> str:
@@ -250,7 +205,7 @@ def evidence_page(study: Study, claims: Claims, book: Path) -> str:
         blocks += [claim.untested] if claim.untested else []
         blocks += [f"Why these bounds: {claim.because}"] if claim.because else []
         for number, finding in enumerate(verdict.findings, 1):
-            told = _told(finding, _corrected(finding, verdict, study, claims), collapsed)
+            told = _told(finding, _corrected(finding, verdict, study, claims), study, collapsed)
             blocks.append(f"({label(name, claim, number)})=\n{told}")
             blocks += [_values(finding, links)] if finding.sample.values else []
     return "\n\n".join(blocks) + "\n"
@@ -267,13 +222,13 @@ def _corrected(finding: Finding, verdict: Verdict, study: Study, claims: Claims)
     return f"the claim's {finding.adjusted:.2g}, corrected for {many(number, f'{family} claim')}"
 
 
-def _told(finding: Finding, corrected: str, collapsed: AbstractSet[str]) -> str:
+def _told(finding: Finding, corrected: str, study: Study, collapsed: AbstractSet[str]) -> str:
     part, found = finding.part, finding.interval
     arguments = ", ".join(f"{key}: {value}" for key, value in part.arguments.items())
-    text = f"**{part.name}.** {_documented(part.statistic)} ({arguments}); claimed {_rule(part)}. "
+    text = f"**{part.name}.** {_documented(part.statistic)} ({arguments}); claimed {rule(part)}. "
     if found is None or finding.p is None or finding.rank_p is None:
         return text + "There are no runs for it."
-    fallen, tells = _fallen(finding, collapsed), ""
+    fallen, tells = _fallen(finding, collapsed) + _silent(finding, study), ""
     if finding.resolves:
         far = f"{finding.resolves:.{_DIGITS[part.unit] + 1}f}{_unit(part)}"
         tells = f" So many such values decide about nine times in ten at {far} from the bound."
@@ -308,7 +263,7 @@ def measured(finding: Finding) -> str:
     return amount(finding.interval, "", _DIGITS[finding.part.unit]) + unit
 
 
-def _rule(part: Part) -> str:
+def rule(part: Part) -> str:
     """Where the mean should lie, in words."""
     low, high = part.region
     unit = _unit(part) if part.unit == "points" else ""
@@ -334,10 +289,10 @@ def word(verdict: str) -> str:
 
 
 def _badge(verdict: str) -> str:
-    return f"[{word(verdict)}]{{.verdict .{_css(verdict)}}}"
+    return f"[{word(verdict)}]{{.verdict .{css(verdict)}}}"
 
 
-def _css(verdict: str) -> str:  # as a style sheet can name it
+def css(verdict: str) -> str:  # as a style sheet can name it
     return verdict.replace(" ", "-")
 
 
