@@ -141,19 +141,12 @@ def sweep(
         raise typer.Exit(FAILED)
 
 
-POOLED = {
-    "policies": "its thresholds are tuned on all seeds",
-    "pretrained": "its epochs of equal time are a mean over all seeds",
-}
-"""Experiments whose runs cannot be named from a part of the seeds."""
-
-
 def _part(chosen: "Scale", preset: str, text: str, experiment: str | None) -> "Scale":
     """The profile with the seeds of ``--seeds`` alone, of which the preset must have some."""
     from pat.study import experiments
 
     names = experiments.names(chosen, preset) if experiment == "all" else [experiment]
-    for name, why in POOLED.items():
+    for name, why in experiments.POOLED.items():
         if name in names:
             raise ValueError(
                 f"--seeds cannot part the experiment {name!r}: {why}; run it without --seeds in a store that "

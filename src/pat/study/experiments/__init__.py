@@ -1,5 +1,5 @@
 """Experiments: a name and a preset in, runs out; one folder each has its tables, figures and statistics."""
 
-from pat.study.experiments.stages import EXPLORATORY, NAMES, names, run, run_together, specs
+from pat.study.experiments.stages import EXPLORATORY, NAMES, POOLED, names, run, run_together, specs
 
-__all__ = ["EXPLORATORY", "NAMES", "names", "run", "run_together", "specs"]
+__all__ = ["EXPLORATORY", "NAMES", "POOLED", "names", "run", "run_together", "specs"]

@@ -19,6 +19,12 @@ from pat.study.store.record import Record
 
 Stage = Callable[[Profile, Experiments, Sequence[Record]], list[Spec]]
 
+POOLED = {
+    "policies": "its thresholds are tuned on all seeds",
+    "pretrained": "its epochs of equal time are a mean over all seeds",
+}
+"""Experiments whose runs cannot be named from a part of the seeds."""
+
 
 def names(profile: Profile, preset: str) -> list[str]:
     """The experiments that a preset has settings for.
