@@ -66,8 +66,9 @@ figures.accuracy_by_mask(masks)
 #   $\Psi$ ({eq}`eq-similarity`) to the original structure has come down to the wanted value.
 #
 # The run in which the mask was found, *pruned in training*, stands beside them where the oracle sweep has it. It has
-# the original's mask and seed, but shrinks during epoch $p$ and not before it. A random mask is worse off by more
-# than one thing: its channels carry weights that training had not chosen to keep.
+# the original's mask and seed, but shrinks during epoch $p$ and not before it. A random mask could be worse off by
+# more than its structure: its channels carry weights that Algorithm 1 had not chosen to keep. Whether it is, the
+# finding says.
 
 # %% tags=["hide-input"]
 own = scale.preset(preset).variations

@@ -180,7 +180,7 @@ figures.captioned(
 # and time tell different stories. A latency table adds up convolutions measured alone; it knows nothing of what
 # overlaps, nor of activations and additions. One $\lambda$ was not tuned for each ratio: a penalty that is mild at a low ratio may
 # empty what a high one needs. The costs leave out reading data, validation, and the search for thresholds.
-# Whether each claim of the paper holds is decided on the [front page](../../index.md) by rules that were fixed before
+# Whether each claim of the paper holds is decided on the [page of claims](../../claims.md) by rules that were fixed before
 # the runs.
 
 # %% tags=["hide-input"]

@@ -1,7 +1,6 @@
 """Sentences with a number in them: what differs from what, by how much, and how sure that is."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 
 from pat.study.analysis.intervals import Interval, interval
@@ -33,9 +32,8 @@ def difference(values: Iterable[float], more: str, less: str, unit: str = " poin
 
 
 def amount(found: Interval, unit: str = " points", digits: int = 1) -> str:
-    """``1.2 points [0.4, 2.0]``, with a real minus, none before a zero, and brackets that do not break."""
-    text = re.sub(r"-(?=0(\.0*)?(?![.\d]))", "", found.text(digits, unit))
-    return text.replace("-", "−").replace(", ", ",\N{NO-BREAK SPACE}")
+    """``1.2 points [0.4, 2.0]``, as :meth:`Interval.text`, with brackets that do not break."""
+    return found.text(digits, unit).replace(", ", ",\N{NO-BREAK SPACE}")
 
 
 def epochs(found: Iterable[tuple[float | None, bool | None]]) -> str:

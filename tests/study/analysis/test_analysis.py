@@ -149,7 +149,7 @@ def test_tables_and_figures_take_one_seed_too(seeds: int) -> None:
     assert ("±" in shown.iloc[0]["p = 1"]) == (seeds > 1)
     figure = accuracy_by_epoch(table, "resnet8-basic")
     assert [axis.get_title() for axis in figure.axes] == ["magnitude criterion", "gradient criterion"]
-    text = "-1.0 (one value)" if seeds == 1 else "-1.0 [-1.0, -1.0]"
+    text = "−1.0 (one value)" if seeds == 1 else "−1.0 [−1.0, −1.0]"
     effects = early_and_late(table, Contrast(first=1, reference=2, last=5))
     assert effects.to_numpy().tolist() == [
         ["resnet8-basic", "gradient 50 %", text, ""],
@@ -206,12 +206,12 @@ def test_early_and_late_are_paired_and_at_the_profiles_epochs() -> None:
     assert row == {
         "network": "resnet8-basic",
         "pruning": "gradient 50 %",
-        "first": f"-10.0 [{-10 - half:.1f}, {-10 + half:.1f}]",
-        "last": "-5.0 [-5.0, -5.0]",
+        "first": f"−10.0 [−{10 + half:.1f}, −{10 - half:.1f}]",
+        "last": "−5.0 [−5.0, −5.0]",
     }
     fallen = table.assign(status=table["status"].where(~table["prune_epoch"].isin([0, 2]), "collapsed"))
     (row,) = early_and_late(fallen, CONTRAST).to_dict("records")
-    assert (row["first"], row["last"]) == ("both collapsed", "-5.0 [-5.0, -5.0]")
+    assert (row["first"], row["last"]) == ("both collapsed", "−5.0 [−5.0, −5.0]")
     found = {side: by for _, _, side, by in contrasts(table, CONTRAST)}
     assert found["first"] == interval([-10.0, -8.0, -12.0])
     assert found["last"] == interval([-5.0, -5.0])  # the failed seed is no pair
@@ -222,7 +222,7 @@ def test_without_a_pair_there_is_no_early_or_late() -> None:
     records = [scored(pruned(p, seed=seed, recipe=SIX), value) for (p, seed), value in at.items()]
     records.append(scored(pruned(0, "magnitude", recipe=SIX), 60.0))
     found = early_and_late(runs_table(records), CONTRAST)
-    assert found[["first", "last"]].to_numpy().tolist() == [["", "-5.0 (one value)"], ["", ""]]
+    assert found[["first", "last"]].to_numpy().tolist() == [["", "−5.0 (one value)"], ["", ""]]
     empty = early_and_late(runs_table([]), CONTRAST)
     assert empty.empty
     assert list(empty.columns) == ["network", "pruning", "first", "last"]

@@ -7,8 +7,10 @@ from test_statistics import evidence, runs
 from test_wording import spaced
 
 from pat.study import wording
+from pat.study.experiments.evidence import Sample
 from pat.study.experiments.oracle_sweep.finding import finding as of_the_sweep
 from pat.study.experiments.policies.finding import finding as of_policies
+from pat.study.experiments.pretrained import finding as pretrained
 
 CHAPTERS = (
     "oracle_sweep", "policies", "stability", "tickets", "variations", "pretrained", "speed", "in_training",
@@ -41,3 +43,16 @@ def test_a_criterion_without_its_runs_is_left_out() -> None:
 
 def test_policies_need_every_ratio() -> None:
     assert of_policies(evidence(*runs({0: (70.0, 70.0), 2: (80.0, 80.0)}))) == wording.NOT_RUN
+
+
+def test_equal_times_were_set_equal_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"epochs": {1: 1.0, 2: 1.0}, "time": {1: 2.0, 2: 2.0}}
+    monkeypatch.setattr(pretrained, "pretrained_difference", lambda _, budget: Sample(given[budget]))
+    assert spaced(pretrained.finding(evidence())) == (
+        "Pruning by EPI in training, against training to the end, pruning and finetuning, gains 1.0 points "
+        "[1.0, 1.0] with the same number of epochs and gains 2.0 points [2.0, 2.0] with nominally the same "
+        "training time (mean over the ratios, 2 seeds). Times were set equal beforehand, from measured "
+        "epochs of the other runs."
+    )
+    given["time"] = {}
+    assert "beforehand" not in pretrained.finding(evidence())

@@ -491,9 +491,10 @@ def test_tables_keep_the_order_of_the_profile() -> None:
     assert picks_table(table).index.tolist() == [
         (FIRST, "gradient", "20 %"),
         (FIRST, "gradient", "50 %"),
-        (SECOND, "gradient", "50 %"),
         (FIRST, "magnitude", "50 %"),
+        (SECOND, "gradient", "50 %"),
     ]
+    assert picks_table(table[::-1].reset_index(drop=True)).equals(picks_table(table))
     assert triggered_table(table).index.tolist() == [
         ("gradient", FIRST),
         ("gradient", SECOND),
@@ -526,10 +527,15 @@ def test_the_figures_show_each_policy_and_who_stayed_silent() -> None:
     table = regrets(records, profile(block(seeds=(0, 1))))
     (axis,) = picked_epochs(table, FIRST).axes
     marks = [line for line in axis.lines if len(line.get_xdata()) and line.get_marker() == "^"]
-    assert [(list(m.get_xdata()), m.get_markerfacecolor() == "none") for m in marks] == [
+    assert [(list(m.get_xdata()), m.get_markerfacecolor() == "white") for m in marks] == [
         ([5.0], False),
         ([4.0], True),
     ]
+    assert marks[1].get_zorder() > marks[0].get_zorder()
+    assert marks[1].get_markeredgecolor() == marks[0].get_markerfacecolor()
+    (legend,) = axis.figure.legends
+    faces = {line.get_label(): line.get_markerfacecolor() for line in legend.get_lines()}
+    assert faces["EPI stayed silent"] == "white"
     printed = pd.DataFrame(
         [(FIRST, "gradient", "epi", "0.092")], columns=["architecture", "criterion", "policy", "text"]
     )

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from test_analysis import epoch
+from test_statistics import evidence
 from test_triggers import EPOCHS, FIRST, TRACKING, block, profile, sweep_of, watched
 
 from pat.policy import EPI, NamedPolicy, Seen, Trigger
@@ -18,6 +19,7 @@ from pat.stability import Structure, similarity
 from pat.study.analysis.stability import epi_epoch
 from pat.study.experiments.rival_triggers.decisions import TUNED, Sweep, rival_decisions, swept, tuned_rivals
 from pat.study.experiments.rival_triggers.figures import rules_side_by_side
+from pat.study.experiments.rival_triggers.finding import finding
 from pat.study.experiments.rival_triggers.left import (
     LEFT,
     ONE_SHOT,
@@ -228,7 +230,7 @@ def test_the_structure_that_is_left_decides_and_the_control_sees_the_one_shot_on
     assert published.loc[ONE_SHOT, "epoch"] == 9
     assert published.loc[LEFT, "regret"] == 5  # a quarter of the way from 80 to 60
     compared = left_against_one_shot(pd.concat([table, table.assign(seed=1)]))
-    assert compared["more than one-shot"].iloc[0].startswith("-15.0")  # 5 points instead of 20
+    assert compared["more than one-shot"].iloc[0].startswith("−15.0")  # 5 points instead of 20
 
 
 def test_a_grid_that_is_too_coarse_has_no_such_rule() -> None:
@@ -240,12 +242,24 @@ def test_a_grid_that_is_too_coarse_has_no_such_rule() -> None:
 
 
 def both_seeds() -> pd.DataFrame:
-    runs = [
+    return decided(swept(both_seeds_runs(), profile(block(seeds=(0, 1)))))
+
+
+def both_seeds_runs() -> list[Record]:
+    return [
         record
         for seed in (0, 1)
         for record in sweep_of(watched(previous={"hamming": [None, *[0.1 * seed] * 11]}, seed=seed), SWEPT)
     ]
-    return decided(swept(runs, profile(block(seeds=(0, 1)))))
+
+
+def test_the_finding_says_whose_numbers_decide() -> None:
+    found = finding(evidence(*both_seeds_runs(), profile=profile(block(seeds=(0, 1)))))
+    assert "EarlyBERT 20.0 [20.0,\N{NO-BREAK SPACE}20.0] in epoch 2" in found
+    assert found.endswith(
+        "(2 seeds). Between the grid's epochs accuracy is interpolated here; the chapter on policies, which "
+        "trained the very epochs, has other numbers, and its word decides."
+    )
 
 
 def test_tables_say_who_was_silent() -> None:

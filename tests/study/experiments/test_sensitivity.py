@@ -115,9 +115,9 @@ def test_another_window_is_judged_by_its_own_runs() -> None:
     ]
     assert list(shown) == ["epoch", "triggered", "regret", "EPI, r = 2, m = 0, minus this"]
     assert shown.to_numpy().tolist() == [
-        ["7.0", "1 of 1", "1.50", "-1.50 (one value)"],
+        ["7.0", "1 of 1", "1.50", "−1.50 (one value)"],
         ["8.0", "1 of 1", "0.00", ""],
-        ["4.0", "", "8.00", "-8.00 (one value)"],
+        ["4.0", "", "8.00", "−8.00 (one value)"],
     ]
 
 

@@ -26,15 +26,20 @@ class Interval:
 
     def plus_minus(self, digits: int = 1) -> str:
         """``mean ± half-width`` for wide tables."""
-        mean = f"{self.mean:.{digits}f}"
-        return mean if self.high is None else f"{mean} ± {self.high - self.mean:.{digits}f}"
+        mean = _written(self.mean, digits)
+        return mean if self.high is None else f"{mean} ± {_written(self.high - self.mean, digits)}"
 
     def text(self, digits: int = 1, unit: str = "") -> str:
         """``mean [low, high]`` for tables."""
-        mean = f"{self.mean:.{digits}f}{unit}"
+        mean = f"{_written(self.mean, digits)}{unit}"
         if self.low is None or self.high is None:
             return f"{mean} (one value)"
-        return f"{mean} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        return f"{mean} [{_written(self.low, digits)}, {_written(self.high, digits)}]"
+
+
+def _written(value: float, digits: int) -> str:
+    """A number with a real minus, none before what is rounded to zero."""
+    return f"{value:z.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def interval(values: Iterable[float]) -> Interval:

@@ -49,4 +49,5 @@ AT_INITIALISATION = Comparison(
         by_epi("gradient"): "waiting for EPI",
     },  # the paper's "Init.", chance, and waiting
     where="at {}",
+    best_in="50 %",
 )

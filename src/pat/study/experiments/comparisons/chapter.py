@@ -9,7 +9,12 @@ from pandas.io.formats.style import Styler
 
 from pat.study.experiments.comparisons.comparison import Cell, Comparison
 from pat.study.experiments.comparisons.finding import finding
-from pat.study.experiments.comparisons.summaries import comparison_summary, comparison_table, panels_of
+from pat.study.experiments.comparisons.summaries import (
+    FEWEST,
+    comparison_summary,
+    comparison_table,
+    panels_of,
+)
 from pat.study.experiments.evidence import Evidence
 from pat.study.plan.profile import Profile, load_profile
 from pat.study.runs.following import progress
@@ -83,7 +88,8 @@ class Chapter:
                 "points, paired by seed [95 % interval, uncorrected]; mean pruning epoch, the first of "
                 "several; multiply-accumulates of an image, parameters, and multiply-accumulates of the "
                 "whole training in percent of the dense network's; layers without a channel; networks "
-                "without a path from input to output. Means over seeds ± half the 95 % interval.",
+                "without a path from input to output. Means over seeds ± half the 95 % interval; fewer than "
+                f"{FEWEST} values have none.",
                 index=False,
             )
 

@@ -57,6 +57,7 @@ class Comparison:
         reference: the way that the others are held against, and what it is called in a sentence.
         told: the ways that the finding tells of, chosen before any run, and what they are called there.
         where: how a sentence names a panel, with a place for it.
+        best_in: the panel in which the finding also names the best of the other methods, if any.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Comparison:
     reference: tuple[str, str]
     told: Mapping[str, str]
     where: str
+    best_in: str | None = None
 
     def extent(self, preset: str) -> Extent:
         """What a preset trains.

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pat.study.experiments.comparisons.comparison import DENSE, Comparison, Kind
-from pat.study.experiments.comparisons.summaries import known_interval, panels_of, ways_of
+from pat.study.experiments.comparisons.summaries import FEWEST, known_interval, panels_of, ways_of
 from pat.study.style import DENSE_COLOUR, POLICY_COLOURS, RIVAL_COLOUR, finished, with_legend
 
 _COLOURS: dict[Kind, Any] = {
@@ -32,18 +32,24 @@ def ways_side_by_side(comparison: Comparison, table: pd.DataFrame) -> Figure:
         table: of :func:`pat.study.experiments.comparisons.summaries.comparison_table`.
 
     Returns:
-        Means over seeds with 95 % intervals, every seed as a dot. Dotted: the dense runs' mean accuracy.
-        Without a mark: no run, or none whose network did not collapse (size).
+        Means over seeds with 95 % intervals, cut at 0 and 100 % (none of fewer than
+        :data:`~pat.study.experiments.comparisons.summaries.FEWEST` values), every seed as a dot. Dotted: the
+        dense runs' mean accuracy. Without a mark: no run, or none whose network did not collapse (size).
+
+    Raises:
+        ValueError: without any run.
     """
     panels = panels_of(table)
+    if not panels:
+        raise ValueError(f"{comparison.name} has no run to draw")
     ways = [way for way in comparison.ways if way in set(table["way"])]
-    abreast = max(1, min(_ABREAST, len(panels)))
-    rows = max(1, -(-len(panels) // abreast))
+    abreast = min(_ABREAST, len(panels))
+    rows = -(-len(panels) // abreast)
     size = (4.8 * abreast + 1.4, rows * (0.34 * max(len(ways), 4) + 0.9) + 0.8)
     figure, axes = plt.subplots(
         rows, 2 * abreast, figsize=size, sharey=True, squeeze=False, width_ratios=[1.5, 1] * abreast
     )
-    for axis in axes.flat[2 * len(panels) :] if panels else ():
+    for axis in axes.flat[2 * len(panels) :]:
         axis.set_visible(False)
     for number, panel in enumerate(panels):
         pair = axes.flat[2 * number : 2 * number + 2]
@@ -55,14 +61,14 @@ def ways_side_by_side(comparison: Comparison, table: pd.DataFrame) -> Figure:
             axis.grid(True, axis="x")
             axis.margins(x=0.08)
             left, right = axis.get_xlim()
-            axis.set_xlim(max(left, -4), min(right, 104))  # percent, whatever an interval would reach
+            axis.set_xlim(max(left, -4), min(right, 104))  # percent
         pair[0].set_title(panel, loc="left")
         runs = table[(table["panel"] == panel) & (table["way"] == DENSE)]
         dense = known_interval(runs["accuracy"])
         if dense is not None:
             pair[0].axvline(dense.mean, color=DENSE_COLOUR, linestyle=":", linewidth=1, zorder=0)
     axes[0, 0].set_yticks(range(len(ways)), ways)
-    axes[0, 0].set_ylim(max(len(ways), 1) - 0.5, -0.5)
+    axes[0, 0].set_ylim(len(ways) - 0.5, -0.5)
     shown = {comparison.ways[way] for way in ways}
     handles = [
         Line2D([], [], linestyle="none", marker="o", markersize=6, color=colour, label=str(kind))
@@ -73,14 +79,16 @@ def ways_side_by_side(comparison: Comparison, table: pd.DataFrame) -> Figure:
 
 
 def _row(axis: Axes, height: float, values: pd.Series, colour: Any) -> None:
-    """A way's mean with its interval, and its seeds."""
+    """A way's mean with its interval, and its seeds; all in percent."""
     found = known_interval(values)
     if found is None:
         return
-    half = 0.0 if found.high is None else found.high - found.mean
     seeds = values.dropna()
     axis.plot(seeds, [height] * len(seeds), ".", color=colour, alpha=0.5, markersize=6, markeredgewidth=0)
-    axis.errorbar(found.mean, height, xerr=half, color=colour, marker="o", markersize=6, capsize=2, zorder=3)
+    reach = None
+    if found.low is not None and found.high is not None and found.n >= FEWEST:
+        reach = [[found.mean - max(found.low, 0.0)], [min(found.high, 100.0) - found.mean]]
+    axis.errorbar(found.mean, height, xerr=reach, color=colour, marker="o", markersize=6, capsize=2, zorder=3)
 
 
 def widths_side_by_side(shares: pd.DataFrame) -> Figure:

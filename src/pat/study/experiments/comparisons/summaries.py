@@ -9,10 +9,13 @@ from pat.study.analysis.remains import layers_at_start
 from pat.study.experiments.comparisons.comparison import DENSE, Cell
 from pat.study.store.record import Record
 from pat.study.store.speeds import final_structure
+from pat.study.wording import many
 
 _COLUMNS = [
     "panel", "way", "seed", "status", "accuracy", "epoch", "macs", "parameters", "training", "emptied",
 ]  # fmt: skip
+FEWEST = 3
+"""Values that an interval is shown of: from two it says nothing but that they are two."""
 _NUMBERS = ["accuracy", "epoch", "macs", "parameters", "training", "emptied"]
 
 
@@ -102,7 +105,7 @@ def comparison_summary(table: pd.DataFrame, panel: str, reference: str) -> pd.Da
         One row a way: ``way``, ``test accuracy`` (percent), ``minus the reference`` (points, paired by seed,
         with the 95 % interval), ``pruning epoch``, ``MACs``, ``parameters`` and ``training MACs`` (percent of
         the dense network's), ``emptied layers`` and ``collapsed`` (how many of how many runs). Means over
-        seeds ± half the 95 % interval.
+        seeds ± half the 95 % interval, or with the number of values if there are fewer than :data:`FEWEST`.
     """
     rows = []
     for way, runs in ways_of(table, panel):
@@ -112,7 +115,7 @@ def comparison_summary(table: pd.DataFrame, panel: str, reference: str) -> pd.Da
             {
                 "way": way,
                 "test accuracy": _mean(runs["accuracy"]),
-                "minus the reference": interval(gap).text() if len(gap) else "",
+                "minus the reference": _paired(gap),
                 "pruning epoch": _epoch(runs["epoch"]),
                 "MACs": _mean(runs["macs"]),
                 "parameters": _mean(runs["parameters"]),
@@ -162,7 +165,22 @@ def known_interval(values: "pd.Series[float]") -> Interval | None:
 
 def _mean(values: "pd.Series[float]") -> str:
     found = known_interval(values)
-    return "–" if found is None else found.plus_minus()
+    if found is None:
+        return "–"
+    return found.plus_minus() if found.n >= FEWEST else _few(found)
+
+
+def _paired(gap: "pd.Series[float]") -> str:
+    found = known_interval(gap)
+    if found is None:
+        return ""
+    return found.text() if found.n >= FEWEST else _few(found)
+
+
+def _few(found: Interval) -> str:
+    """The mean, and of how many values it is."""
+    alone = Interval(found.mean, None, None, found.n)
+    return f"{alone.plus_minus()} ({many(found.n, 'value')})"
 
 
 def _epoch(epochs: "pd.Series[float]") -> str:

@@ -141,7 +141,8 @@ def picked_epochs(table: pd.DataFrame, architecture: str) -> Figure:
         architecture: whose picks to draw.
 
     Returns:
-        Open marks are runs in which EPI stayed silent; they count at the pre-defined epoch, a dashed line.
+        Open marks, on top, are runs in which EPI stayed silent; they count at the pre-defined epoch, a dashed
+        line.
     """
     shown = ("oracle", "epi", "tuned")
     own = table[(table["architecture"] == architecture) & table["policy"].isin([*shown, "predefined"])]
@@ -162,9 +163,12 @@ def picked_epochs(table: pd.DataFrame, architecture: str) -> Figure:
                     np.asarray(height) + step * places[chosen.index].to_numpy(),
                     POLICY_MARKERS[policy],
                     color=POLICY_COLOURS[policy],
-                    markerfacecolor="none" if silent else POLICY_COLOURS[policy],
+                    markeredgecolor=POLICY_COLOURS[policy],
+                    markerfacecolor="white" if silent else POLICY_COLOURS[policy],
+                    markeredgewidth=1.2 if silent else 0,
                     markersize=5,
-                    alpha=0.8,
+                    alpha=1 if silent else 0.8,
+                    zorder=4 if silent else 3,
                 )
         for epoch in part.loc[part["policy"] == "predefined", "epoch"].unique():
             axis.axvline(epoch, color=POLICY_COLOURS["predefined"], linestyle="--", linewidth=1, zorder=0)
@@ -174,7 +178,9 @@ def picked_epochs(table: pd.DataFrame, architecture: str) -> Figure:
     figure.suptitle(architecture)
     predefined = Line2D([], [], color=POLICY_COLOURS["predefined"], linestyle="--",
                         label=POLICY_NAMES["predefined"])  # fmt: skip
-    return with_legend(figure, [*(_handle(policy) for policy in shown), predefined])
+    silent_ones = Line2D([], [], color="0.4", marker="^", markerfacecolor="white", markeredgewidth=1.2,
+                         linestyle="none", markersize=5, label="EPI stayed silent")  # fmt: skip
+    return with_legend(figure, [*(_handle(policy) for policy in shown), silent_ones, predefined])
 
 
 def threshold_curves(curve: pd.DataFrame, paper: Mapping[str, float], tuned: Mapping[str, float]) -> Figure:

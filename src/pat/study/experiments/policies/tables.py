@@ -128,7 +128,7 @@ def picks_table(table: pd.DataFrame) -> pd.DataFrame:
         table: of :func:`~pat.study.analysis.regret.regrets`.
 
     Returns:
-        Indexed by network, criterion and ratio; columns by policy
+        Indexed by network (in the table's order), criterion and ratio, ascending; columns by policy
         (:func:`~pat.study.wording.epochs` over the seeds).
     """
     keys = ["architecture", "criterion", "ratio"]
@@ -138,7 +138,12 @@ def picks_table(table: pd.DataFrame) -> pd.DataFrame:
         for (*key, policy), own in chosen.groupby([*keys, "policy"])
     }
     wide = pd.Series(texts).rename_axis([*keys, "policy"]).unstack("policy")
-    wide = wide.reindex(pd.MultiIndex.from_frame(table[keys].drop_duplicates()))
+    networks = list(table["architecture"].unique())
+    order = sorted(
+        table[keys].drop_duplicates().itertuples(index=False, name=None),
+        key=lambda key: (networks.index(key[0]), *key[1:]),
+    )
+    wide = wide.reindex(pd.MultiIndex.from_tuples(order, names=keys))
     wide = wide[[policy for policy in POLICIES if policy in wide]].fillna("")
     wide.index = pd.MultiIndex.from_tuples(
         [(network, criterion, f"{100 * ratio:g} %") for network, criterion, ratio in wide.index],

@@ -20,7 +20,10 @@ from pat.study.experiments.rival_triggers.summaries import labelled, mostly_sile
 
 
 def finding(evidence: Evidence) -> str:
-    """What each rule loses on the bottleneck network as it is published, by criterion."""
+    """What each rule loses on the bottleneck network as it is published, by criterion.
+
+    Its regrets are interpolated between the grid's epochs, so that the policies' chapter has others.
+    """
     name = evidence.architecture("bottleneck")
     sweep = swept(evidence.sweep, evidence.profile, evidence.sweep_name)
     own = [cell for cell in sweep.cells if cell.architecture == name]
@@ -35,7 +38,8 @@ def finding(evidence: Evidence) -> str:
     seeds = wording.seeds([table["seed"]])
     return (
         f"Points of accuracy lost against the oracle on `{name}`, with published thresholds, mean over the "
-        f"ratios: {'; '.join(texts)} ({seeds})."
+        f"ratios: {'; '.join(texts)} ({seeds}). Between the grid's epochs accuracy is interpolated here; the "
+        "chapter on policies, which trained the very epochs, has other numbers, and its word decides."
     )
 
 
