@@ -232,7 +232,7 @@ def pack(device: str, parent: Connection) -> None:
             parent.send("ready")
             while parent.recv():
                 begin, steps = time.perf_counter(), 0
-                while time.perf_counter() - begin < (5.0 if device == "cuda" else 1.0):
+                while time.perf_counter() - begin < (5.0 if device == "cuda" else 0.3):
                     trainer._steps(0)
                     steps += trainer._steps_per_epoch
                 parent.send(steps / (time.perf_counter() - begin))

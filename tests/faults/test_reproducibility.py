@@ -1,6 +1,7 @@
 """The same command gives the same record, and a record can be made anew from itself."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ from pat.study.store.publishing import publish, publish_measurements
 from pat.study.store.record import Record, hardware, provenance, read_record, write_record
 
 SHORT = recipe(epochs=3, batch_size=249)
-SMOKE = ["--profile", "smoke", "--architecture", "resnet8-basic", "--ratio", "0.5", "--prune-epoch", "2"]
+TINY = ["--profile", "tiny", "--architecture", "resnet8-basic", "--ratio", "0.5", "--prune-epoch", "2"]
 
 
 def ticket(**changes: Any) -> Spec:
@@ -175,9 +176,10 @@ def test_other_surroundings_are_told(store: Store) -> None:
 
 def command(folder: Path, *arguments: str, **environment: str) -> Record:
     """One ``pat run`` in an interpreter of its own."""
-    folder.mkdir()
+    (folder / "profiles").mkdir(parents=True)
+    shutil.copy(paths.BOOK.parent / "profiles" / "tiny.yaml", folder / "profiles")
     subprocess.run(
-        [sys.executable, "-m", "pat.cli", "run", *SMOKE, *arguments],
+        [sys.executable, "-m", "pat.cli", "run", *TINY, *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         check=True,
