@@ -89,7 +89,11 @@ def test_the_abstract_ends_with_what_to_do(claims: Claims) -> None:
             run(trunk(SETTLES, seed=seed), 5, 76.0),
         ]
     ]
-    last = abstract([study(claims, own, scale)]).splitlines()[-1]
+    *_, saved, last = abstract([study(claims, own, scale)]).splitlines()
+    assert spaced(saved) == (
+        "- EPI **saves of the training** on tiny, half of the filters by the gradient criterion: "
+        "30 % [30, 30] of its multiply-accumulates."
+    )  # the store has no measured steps
     assert spaced(last) == (
         "- **In practice** (tiny): against a fixed third of the schedule, which needs neither indicator nor "
         "threshold, EPI loses 3.0 points [−9.7, 15.7] less (or nothing) by the gradient criterion; see "
