@@ -202,9 +202,8 @@ figures.window_maps(analysis.window_table(records, scale, grid), (scale.tracking
 # ## Pruning steps
 #
 # The paper does not give $S$, in how many steps Algorithm 1 prunes. One step is one-shot pruning; between steps the
-# remaining channels are ranked again. An epoch has at least one training step for a part: of an epoch of fewer than S
-# steps each is one, so that a higher S changes nothing. All runs prune with the gradient criterion in the epoch that the profile names
-# as reference.
+# remaining channels are ranked again. S is at most half of an epoch's training steps, so that a higher one changes
+# nothing. All runs prune with the gradient criterion in the epoch that the profile names as reference.
 
 # %% tags=["hide-input"]
 steps = analysis.settings_table(everything, scale, "steps")

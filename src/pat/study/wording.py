@@ -36,6 +36,12 @@ def amount(found: Interval, unit: str = " points", digits: int = 1) -> str:
     return found.text(digits, unit).replace(", ", ",\N{NO-BREAK SPACE}")
 
 
+def known(values: Iterable[float], digits: int = 1) -> str:
+    """:func:`amount` of the values that are there, without a unit; a dash where there is none."""
+    own = [value for value in values if not math.isnan(value)]
+    return amount(interval(own), "", digits) if own else "–"
+
+
 def epochs(found: Iterable[tuple[float | None, bool | None]]) -> str:
     """Epochs over some seeds: each of a few, mean and range of many.
 

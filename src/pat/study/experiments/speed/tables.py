@@ -63,10 +63,6 @@ def _groups(table: pd.DataFrame) -> list[tuple[tuple[float, Choice, float], pd.D
     return found
 
 
-def _epoch(epoch: float, triggered: bool | None) -> str:
-    return f"({epoch:g})" if triggered is False else f"{epoch:g}"
-
-
 def _mean(values: pd.Series, digits: int) -> str:
     known = values.dropna()
     return "" if known.empty else interval(known).plus_minus(digits)

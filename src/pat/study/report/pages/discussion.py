@@ -75,7 +75,7 @@ def _moments(study: Study) -> list[dict[str, str]]:
                 "EPI fires": f"{len(fired)} of {len(epi)}",
                 "In epoch": _epoch(fired["epoch"]),
                 "The oracle's epoch": _epoch(oracle["epoch"]),
-                "EPI's regret less a third's": _points((epi["regret"] - third["regret"]).dropna()),
+                "EPI's regret less a third's": wording.known(epi["regret"] - third["regret"]),
             }
         )
     return rows
@@ -83,10 +83,6 @@ def _moments(study: Study) -> list[dict[str, str]]:
 
 def _epoch(epochs: "pd.Series[float]") -> str:
     return f"{epochs.mean():.0f} ({epochs.min():.0f} to {epochs.max():.0f})" if len(epochs) else "–"
-
-
-def _points(values: "pd.Series[float]") -> str:
-    return wording.amount(interval(values), "") if len(values) else "–"
 
 
 def _watched(studies: Sequence[Study]) -> list[dict[str, str]]:

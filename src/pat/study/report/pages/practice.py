@@ -46,21 +46,16 @@ def _rows(study: Study, table: pd.DataFrame) -> list[dict[str, str]]:
                 "Scale": study.profile.name,
                 "Pruned": wording.percent(float(str(ratio))),
                 "EPI fires": f"{(part['triggered'] == True).sum()} of {len(part)}",  # noqa: E712 - or None
-                "Points of accuracy lost": _cell(part["lost"], 1),
-                "Multiply-accumulates left, %": _cell(100 * part["macs_share"], 0),
-                "Measured step, % of the dense one": _cell(100 * part["step_share"], 0),
-                "Saved of the training: multiply-accumulates, %": _cell(
+                "Points of accuracy lost": wording.known(part["lost"], 1),
+                "Multiply-accumulates left, %": wording.known(100 * part["macs_share"], 0),
+                "Measured step, % of the dense one": wording.known(100 * part["step_share"], 0),
+                "Saved of the training: multiply-accumulates, %": wording.known(
                     100 * (1 - part["training_share"]), 0
                 ),
-                "Time, %": _cell(100 * (1 - part["step_training_share"]), 0),
+                "Time, %": wording.known(100 * (1 - part["step_training_share"]), 0),
             }
         )
     return rows
-
-
-def _cell(values: "pd.Series[float]", digits: int) -> str:
-    known = values.dropna()
-    return wording.amount(interval(known), "", digits) if len(known) else "–"
 
 
 def _slower(study: Study, table: pd.DataFrame) -> str:

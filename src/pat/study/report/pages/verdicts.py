@@ -157,9 +157,10 @@ def _fallen(finding: Finding, collapsed: AbstractSet[str]) -> str:
 
 def _silent(finding: Finding, study: Study) -> str:
     """In how many of the runs that EPI was asked about it did not fire."""
-    asked, table = finding.part.arguments, study.evidence.regrets
+    asked = finding.part.arguments
     if "epi" not in asked.values() or "network" not in asked:
         return ""
+    table = study.evidence.regrets
     named = {"architecture": study.evidence.architecture(asked["network"]), "criterion": asked["criterion"]}
     own = table[(table[list(named)] == pd.Series(named)).all(axis=1) & (table["policy"] == "epi")]
     if ratios := asked.get("ratios"):
